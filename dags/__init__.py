@@ -1,0 +1,1 @@
+"""The DAG files. They name, order and schedule the stages; all work is in `pipelines`."""

@@ -1,0 +1,86 @@
+"""When a task fails for good: one notice in the workspace, in Chinese and English, that says what to do next.
+
+`notices/notices.jsonl` is for programs (one JSON object a line), `notices/notices.txt` for people. Neither ever holds
+a value from the data: of an exception that is not ours only the name is told, its text stays in the task's log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from warehouse.layout import open_workspace
+
+log = logging.getLogger(__name__)
+
+
+class BatchHeld(AirflowFailException):
+    """The gate holds a batch. Never retried: the same file would be held again. Its text is the verdict's sentence."""
+
+
+def notify(context: Mapping[str, Any]) -> None:
+    """Write the notice of the failed task in `context`. A notice that cannot be written is logged, never raised."""
+    try:
+        told = notice(context)
+        folder = open_workspace().notices
+        folder.mkdir(parents=True, exist_ok=True)
+        _append(folder / "notices.jsonl", json.dumps(told, ensure_ascii=False) + "\n")
+        _append(folder / "notices.txt", f"{told['at']}  {told['dag']}  {told['about']}\n  {told['zh']}\n  {told['en']}\n\n")
+        log.error("%s\n%s", told["zh"], told["en"])
+    except OSError:
+        log.exception("the notice could not be written")
+
+
+def notice(context: Mapping[str, Any]) -> dict[str, str]:
+    """Which source or entity, what happened, what to do next."""
+    ti, problem = context["ti"], context.get("exception")
+    about = ti.dag_id.split("__", 1)[-1]
+    batch = str(getattr(ti, "rendered_map_index", None) or "")
+    kind, zh, en = _explain(problem, ti.dag_id)
+    return {"at": _now().isoformat(timespec="seconds"), "kind": kind, "about": about, "batch": batch, "dag": ti.dag_id,
+            "task": ti.task_id, "run": ti.run_id, "zh": zh, "en": en}
+
+
+def _explain(problem: object, dag_id: str) -> tuple[str, str, str]:
+    where_zh, where_en = f"在 Airflow 中打开 {dag_id} 的该任务日志", f"open this task's log under {dag_id} in Airflow"
+    kind = type(problem).__name__
+    if isinstance(problem, BatchHeld):
+        return "held", f"批次被拦下，未入库：{problem}", f"The batch is held and not in the warehouse: {problem}"
+    if kind == "CatalogError":
+        return ("configuration", f"目录配置有误，请按所示文件和行号修改，下次运行自动生效：{problem}",
+                f"The catalogue is wrong; mend the file and line named here, the next run picks it up: {problem}")
+    if kind == "StageError":
+        return "invariant", f"内部校验未通过，未写入任何数据：{problem}", f"A check of ours failed, nothing was written: {problem}"
+    if problem is None:
+        return ("killed", f"任务进程被终止（内存不足或主机重启）。数据完整无损：{where_zh}，排除原因后清除（Clear）该任务重跑。",
+                f"The task's process was killed (out of memory, or a reboot). No data is harmed: {where_en}, mend the "
+                "cause, then clear the task to run it again.")
+    return ("failed", f"任务重试后仍失败（{kind}）。数据完整无损：{where_zh}，排除原因后清除（Clear）该任务重跑。",
+            f"The task failed after its retries ({kind}). No data is harmed: {where_en}, mend the cause, then clear the "
+            "task to run it again.")
+
+
+def _now() -> datetime:
+    """The clock of the workspace; the system's where that cannot be read, for a notice must come out in any case."""
+    try:
+        from pipelines.run import open_run
+
+        return open_run().now
+    except Exception:
+        return datetime.now(UTC)
+
+
+def _append(path: Path, text: str) -> None:
+    """One write to a file opened for appending: notices of several tasks do not mix."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    try:
+        os.write(handle, text.encode())
+    finally:
+        os.close(handle)

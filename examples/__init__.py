@@ -1,0 +1,1 @@
+"""Examples that run: a synthetic city to try the whole pipeline on."""

@@ -1,0 +1,196 @@
+"""Dedupe: within each source the latest row per key survives; across sources the survivors are linked into entities."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from catalog.contract import Contract
+from catalog.entity import Entity
+from pipelines import archive
+from pipelines.clean import PARQUET, working
+from pipelines.compile import SQL_TYPES
+from pipelines.errors import NotFound, prove
+from pipelines.link import link
+from pipelines.run import Run
+from quality.timeliness import period_range
+from warehouse.lake import attach, literal, quoted, table, table_columns
+from warehouse.layout import Workspace, write_atomically
+from warehouse.tables import CURRENT_BATCHES
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """One fusion on its way from dedupe to merge. The id is `<entity>#<number>`."""
+
+    fusion: str
+    entity: str
+    entity_hash: str
+    inputs_hash: str
+    inputs: tuple[tuple[str, str], ...]
+    stages: tuple[Mapping[str, Any], ...]
+    statements: tuple[tuple[str, str, str], ...]
+    model: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Input:
+    """One current batch that a fusion reads."""
+
+    source: str
+    batch: str
+    recency: int
+    rows: int
+
+
+def folder(workspace: Workspace, entity: str) -> Path:
+    return workspace.staging / f"fusion__{entity}"
+
+
+def dedupe(run: Run, entity_id: str) -> bool:
+    """Link the current rows of every source of an entity. False: nothing changed since the last fusion.
+
+    Reads    std.<source> of the batches in force (a source without a new batch keeps its last good data)
+    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet
+    Grain    records: one per surviving row; clusters: one per record
+    Rows     accepted = surviving + superseded
+    Again    the same inputs give the same clusters, in whatever order they arrived
+    """
+    entity = run.catalog.entity(entity_id)
+    place = folder(run.workspace, entity_id)
+    inputs = _inputs(run, entity)
+    if not inputs:
+        return False
+    inputs_hash = hashlib.sha256(json.dumps([entity.hash, *[(i.source, i.batch) for i in inputs]]).encode()).hexdigest()
+    last, number = _last(run, entity_id)
+    if last == inputs_hash:
+        return False
+    place.mkdir(parents=True, exist_ok=True)
+    with working(run) as con:
+        attach(con, run.workspace, read_only=True)
+        con.execute(f"ATTACH {literal(':memory:')} AS work; USE work")
+        set_digest_key(con, run.workspace)
+        con.execute("CREATE TABLE inputs (source VARCHAR, batch VARCHAR, recency INTEGER)")
+        con.executemany("INSERT INTO inputs VALUES (?, ?, ?)", [[i.source, i.batch, i.recency] for i in inputs])
+        sql = records_sql(run, con, entity, {i.source for i in inputs})
+        con.execute(f"CREATE TABLE records AS\n{sql}")
+        linked = link(con, entity, "records", "clusters")
+        for name in ("records", "clusters"):
+            con.execute(f"COPY (FROM {name} ORDER BY _record) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
+        accepted = sum(i.rows for i in inputs)
+        surviving = _count(con, "records")
+        entities = con.execute("SELECT count(DISTINCT _cluster) FROM clusters").fetchall()[0][0]
+    superseded = accepted - surviving
+    fusion = f"{entity_id}#{number + 1}"
+    parts = {"surviving": surviving, "superseded": superseded}
+    proofs = (
+        {"stage": "dedupe", "rows_in": accepted, "rows_out": parts, "equation": prove("dedupe", fusion, accepted, parts)},
+        {"stage": "link", "rows_in": surviving, "rows_out": {"entities": entities},
+         "equation": f"{surviving} records stand in {entities} entities"},
+    )
+    if superseded < 0:
+        raise NotFound(f"{fusion}: more rows survive than were accepted; please report this")
+    state = Fusion(fusion, entity_id, entity.hash, inputs_hash, tuple((i.source, i.batch) for i in inputs), proofs,
+                   (("dedupe", "surviving rows", sql), *(("link", title, text) for title, text in linked.statements)),
+                   linked.model)
+    write_atomically(place / "fusion.json", json.dumps(asdict(state), ensure_ascii=False, default=str).encode(), mode=0o600)
+    return True
+
+
+def load(workspace: Workspace, entity: str) -> Fusion:
+    """The staged fusion. NotFound where there is none."""
+    path = folder(workspace, entity) / "fusion.json"
+    if not path.is_file():
+        raise NotFound(f"no fusion of {entity} is staged; dedupe comes before merge")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return Fusion(**{**data, "inputs": tuple((s, b) for s, b in data["inputs"]), "stages": tuple(data["stages"]),
+                     "statements": tuple((a, b, c) for a, b, c in data["statements"])})
+
+
+def _count(con: duckdb.DuckDBPyConnection, name: str) -> int:
+    return int(con.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0])
+
+
+def _last(run: Run, entity: str) -> tuple[str | None, int]:
+    rows = run.con.execute(
+        "SELECT inputs_hash, CAST(split_part(fusion, '#', 2) AS INTEGER) AS n FROM lake.ledger.fusion WHERE entity = ? "
+        "ORDER BY n DESC LIMIT 1", [entity]
+    ).fetchall()
+    return (rows[0][0], rows[0][1]) if rows else (None, 0)
+
+
+def _inputs(run: Run, entity: Entity) -> list[Input]:
+    """Batches in force of the entity's sources. A snapshot source speaks through its latest period alone."""
+    contracts = {c.id: c for c in run.catalog.sources_of(entity.id)}
+    rows = run.con.execute(f"SELECT source, batch, period, rows_accepted FROM ({CURRENT_BATCHES}) ORDER BY source, batch").fetchall()
+    found: list[Input] = []
+    for source, batch, period, accepted in rows:
+        if source in contracts:
+            day = period_range(contracts[source].arrival.cycle, period)[1]
+            found.append(Input(source, batch, day.toordinal(), accepted))
+    newest = {s: max(i.recency for i in found if i.source == s) for s in {i.source for i in found}}
+    return [i for i in found if contracts[i.source].load != "snapshot" or i.recency == newest[i.source]]
+
+
+def records_sql(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, sources: set[str]) -> str:
+    """One SELECT per source with its surviving rows, all with the attributes of the entity, joined by UNION ALL."""
+    parts = [_survivors_sql(entity, c, table_columns(con, f"std.{c.id}"))
+             for c in run.catalog.sources_of(entity.id) if c.id in sources]
+    return "\nUNION ALL\n".join(p for p in parts if p)
+
+
+def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]) -> str:
+    """The latest row per key. An attribute that is NULL there falls back to the last good value of the same key, and
+    `<attribute>__from` then says which row it stands in; NULL means: in the surviving row itself."""
+    if not stored:
+        return ""
+    keys = [quoted(c.name) for c in contract.keys if c.name in stored]
+    identity = [f"coalesce(CAST({k} AS VARCHAR), '')" for k in keys] or ['"_batch"', "coalesce(\"_sheet\", '')", 'CAST("_row" AS VARCHAR)']
+    record = digest_sql(" || chr(31) || ".join([literal(contract.id), *identity]))
+    newest = f"{quoted(contract.latest_by)}, " if contract.latest_by and contract.latest_by in stored else ""
+    has = [a for a in entity.attributes if a.name in stored]
+    history = (
+        f"  SELECT s.*, i.recency AS _recency, {record} AS _record,\n"
+        f'    row({newest}i.recency, coalesce("_sheet", \'\'), "_row") AS _order\n'
+        f"  FROM {table(f'std.{contract.id}')} AS s JOIN inputs AS i ON i.batch = s.\"_batch\" AND i.source = {literal(contract.id)}"
+    )
+    place = 'struct_pack(batch := "_batch", sheet := "_sheet", "row" := "_row")'
+    fields: list[str] = []
+    for attribute in entity.attributes:
+        name, kind = quoted(attribute.name), SQL_TYPES[attribute.type]
+        origin = quoted(attribute.name + "__from")
+        if attribute not in has:
+            fields.append(f"CAST(NULL AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, \"row\" BIGINT)) AS {origin}")
+        elif keys:
+            good = f"FILTER ({name} IS NOT NULL)"
+            fields.append(f"CAST(arg_max({name}, _order) {good} AS {kind}) AS {name}, "
+                          f"nullif(arg_max({place}, _order) {good}, arg_max({place}, _order)) AS {origin}")
+        else:
+            fields.append(f"CAST({name} AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, \"row\" BIGINT)) AS {origin}")
+    body = ",\n  ".join(fields)
+    if not keys:
+        return (f"SELECT _record, {literal(contract.id)} AS _source, \"_batch\", \"_sheet\", \"_row\", _recency,\n  {body}\n"
+                f"FROM (\n{history}\n)")
+    return (
+        f"SELECT _record, {literal(contract.id)} AS _source, arg_max(\"_batch\", _order) AS _batch, "
+        f"arg_max({place}, _order).sheet AS _sheet, arg_max(\"_row\", _order) AS _row, max(_recency) AS _recency,\n  {body}\n"
+        f"FROM (\n{history}\n)\nGROUP BY _record"
+    )
+
+
+def digest_sql(text: str) -> str:
+    """HMAC-SHA-256 (RFC 2104) of a text under the workspace's key: nobody without the key can try all identity numbers."""
+    return f"sha256(getvariable('outer_key') || unhex(sha256(getvariable('inner_key') || encode({text}))))"
+
+
+def set_digest_key(con: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    """Hand the key to `con` as variables, so that it never stands in a statement that is printed or kept."""
+    key = workspace.digest_key.ljust(64, b"\0")
+    con.execute("SET VARIABLE inner_key = $1::BLOB", [bytes(b ^ 0x36 for b in key)])
+    con.execute("SET VARIABLE outer_key = $1::BLOB", [bytes(b ^ 0x5C for b in key)])

@@ -1,0 +1,344 @@
+"""Gate: may this batch go on? Great Expectations judges the rows as sent, then one commit records batch and verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from catalog.contract import Contract
+from pipelines import archive
+from pipelines.batch import Batch, folder, load
+from pipelines.clean import working
+from pipelines.collect import NO_PERIOD, drop_row
+from pipelines.reference import attach_calendar, attach_code_table
+from pipelines.run import Run
+from pipelines.slots import schedule_of
+from quality.expectations import Context, Prepared, prepare
+from quality.gx import Outcome, validate
+from quality.timeliness import Arrival, judge, period_range
+from warehouse.commit import Commit, commit
+from warehouse.lake import literal, quoted
+from warehouse.tables import TABLES, Columns
+
+STD_TYPES = {"text": "VARCHAR", "integer": "BIGINT", "number": "DECIMAL(38,6)", "date": "DATE",
+             "timestamp": "TIMESTAMP", "boolean": "BOOLEAN"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`state` is pass, warn or hold; the sentence says what was wrong and what to do next."""
+
+    batch: str
+    state: str
+    zh: str
+    en: str
+
+    @property
+    def accepted(self) -> bool:
+        return self.state != "hold"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.zh} / {self.en}"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A and B of one check, with what Great Expectations said."""
+
+    check: Prepared
+    outcome: Outcome
+    a: float
+    b: float
+
+    @property
+    def x(self) -> float | None:
+        if not self.b:
+            return None
+        return 1 - self.a / self.b if self.check.counts == "bad_rows" else self.a / self.b
+
+    @property
+    def holds_back(self) -> bool:
+        """A check with `severity: hold` holds the batch when its share falls below its floor (1 unless given)."""
+        if self.check.severity != "hold":
+            return False
+        return self.outcome.error is not None or (self.x is not None and self.x < (1 if self.check.floor is None else self.check.floor))
+
+
+def gate(run: Run, batch_id: str) -> Verdict:
+    """Judge one cleaned batch and commit it, whatever the verdict.
+
+    Reads    staging/<batch>/
+    Writes   raw, quarantine, finding, check, ledger; std only where the verdict is pass or warn: a held batch never
+             reaches std or base, and the last good data stay
+    Rows     judged = accepted + refused, proved by clean and written to ledger.stage
+    Again    a committed batch is not judged again; its recorded verdict is returned
+    """
+    if (known := recorded(run, batch_id)) is not None:
+        return known
+    batch = load(run.workspace, batch_id)
+    contract = archive.archived_contract(run.workspace, batch.contract_hash)
+    counted = judge_batch(run, batch, contract)
+    verdict = _verdict(batch, counted)
+    with run.workspace.locked(f"source-{batch.source}"):
+        done = commit(run.con, run.workspace, _commit(run, batch, contract, counted, verdict))
+    if not done and (known := recorded(run, batch_id)) is not None:
+        verdict = known
+    shutil.rmtree(folder(run.workspace, batch_id), ignore_errors=True)
+    return verdict
+
+
+def recorded(run: Run, batch_id: str) -> Verdict | None:
+    """The verdict of a committed batch."""
+    rows = run.con.execute(
+        "SELECT batch, verdict, reason_zh, reason_en FROM lake.ledger.batch WHERE batch = ?", [batch_id]).fetchall()
+    return Verdict(*rows[0]) if rows else None
+
+
+def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
+    """Run the contract's suite: one Great Expectations validation per relation (rows, columns, delivery slot)."""
+    arrived_on = datetime.fromisoformat(batch.arrived_at).astimezone(contract.arrival.zone).date()
+    period = None if batch.period == NO_PERIOD else period_range(contract.arrival.cycle, batch.period)
+    with working(run) as con:
+        checks = prepare(contract, Context(period, arrived_on, lambda name: attach_code_table(con, run.catalog, name)))
+        relations = {"columns": _columns_relation(con, batch)}
+        judged = folder(run.workspace, batch.batch) / "judged.parquet"
+        if judged.is_file():
+            con.execute(f"CREATE VIEW judged AS FROM read_parquet({literal(str(judged))})")
+            relations["judged"] = "judged"
+        if slots := _slot_relation(con, batch, contract):
+            relations["slots"] = slots
+        attach_calendar(con, contract.arrival.calendar, _earliest(con, contract, relations, arrived_on), arrived_on + timedelta(days=400))
+        # From here on the contract's own SQL may run: it sees this batch and nothing else of the machine.
+        con.execute(f"SET allowed_directories = [{literal(str(folder(run.workspace, batch.batch)))}, {literal(str(run.workspace.scratch))}]")
+        con.execute("SET enable_external_access = false")
+        counted: list[Counted] = []
+        for over, relation in relations.items():
+            asked = [c for c in checks if c.over == over]
+            outcomes = validate(con, relation, [c.expectation for c in asked]) if asked else []
+            counts = _counts(con, relation, asked) if over == "judged" else {}
+            points = _points(con) if over == "slots" else 0.0
+            counted += [_count(c, o, counts, points, batch) for c, o in zip(asked, outcomes, strict=True)]
+        return counted
+
+
+def _count(check: Prepared, outcome: Outcome, counts: Mapping[Any, tuple[int, int]], points: float, batch: Batch) -> Counted:
+    """A and B by the counting mode of the check; see quality/expectations."""
+    unexpected = outcome.unexpected_count or 0
+    given, kept = counts.get(check.columns, (0, 0))
+    rows = outcome.element_count if outcome.element_count is not None else batch.rows
+    if outcome.error is not None:
+        return Counted(check, outcome, 0, max(1, given or rows))
+    if check.counts == "points":
+        return Counted(check, outcome, points, 1)
+    if check.counts == "binary":
+        return Counted(check, outcome, int(outcome.success), 1)
+    if check.counts == "bad_rows":
+        return Counted(check, outcome, unexpected, rows)
+    if check.counts == "given":
+        return Counted(check, outcome, given - unexpected, given)
+    if check.counts == "values":
+        if "row_condition" in check.expectation.kwargs:
+            present = rows - (outcome.missing_count or 0)
+            return Counted(check, outcome, present - unexpected, present)
+        return Counted(check, outcome, max(0, kept - unexpected), given)
+    return Counted(check, outcome, rows - unexpected, rows)
+
+
+def _counts(con: duckdb.DuckDBPyConnection, relation: str, checks: Sequence[Prepared]) -> dict[tuple[str, ...], tuple[int, int]]:
+    """For each set of columns that a check looks at: rows where all were given, rows where all survived cleaning."""
+    wanted = sorted({c.columns for c in checks if c.columns})
+    if not wanted:
+        return {}
+    given = [" AND ".join(f"{quoted(n + '__given')}" for n in names) for names in wanted]
+    kept = [" AND ".join(f"{quoted(n)} IS NOT NULL" for n in names) for names in wanted]
+    select = ", ".join(f"count(*) FILTER ({g}), count(*) FILTER ({k})" for g, k in zip(given, kept, strict=True))
+    row = con.execute(f"SELECT {select} FROM {relation}").fetchall()[0]
+    return {names: (row[2 * i], row[2 * i + 1]) for i, names in enumerate(wanted)}
+
+
+def _points(con: duckdb.DuckDBPyConnection) -> float:
+    return float(con.execute("SELECT coalesce(sum(points), 0) FROM slots").fetchall()[0][0])
+
+
+def _columns_relation(con: duckdb.DuckDBPyConnection, batch: Batch) -> str:
+    """One row per declared column; `present` is NULL for one that the file lacks."""
+    table = pa.table({"header": pa.array(list(batch.present), pa.string()),
+                      "present": pa.array([True if p else None for p in batch.present.values()], pa.bool_())})
+    con.register("_columns", table)
+    con.execute("CREATE TEMP TABLE declared_columns AS FROM _columns")
+    con.unregister("_columns")
+    return "declared_columns"
+
+
+def _slot_relation(con: duckdb.DuckDBPyConnection, batch: Batch, contract: Contract) -> str | None:
+    """The slot this batch fills, judged on its own arrival; None where no slot is due for its period."""
+    schedule = schedule_of(contract)
+    if batch.period == NO_PERIOD or not (slots := schedule.slots(batch.period, batch.period)):
+        return None
+    arrived = datetime.fromisoformat(batch.arrived_at)
+    as_of = max(arrived, slots[0].due_at)
+    judged = judge(slots, [Arrival(batch.period, arrived)], as_of, schedule.horizon, schedule.calendar)
+    con.execute("CREATE TEMP TABLE slots (period VARCHAR, points DECIMAL(9,6))")
+    con.executemany("INSERT INTO slots VALUES (?, ?)", [[s.slot.period, s.points] for s in judged])
+    return "slots"
+
+
+def _earliest(con: duckdb.DuckDBPyConnection, contract: Contract, relations: Mapping[str, str], arrived_on: date) -> date:
+    """First day the calendar must know: that of the oldest event a lag is measured from, not before 1990."""
+    lags = [str(e.argument) for e in contract.expect if e.kind == "record_lag"]
+    if not lags or "judged" not in relations:
+        return arrived_on
+    oldest = ", ".join(f"min(CAST({quoted(c)} AS DATE))" for c in lags)
+    found = [d for d in con.execute(f"SELECT {oldest} FROM judged").fetchall()[0] if d]
+    return max(min([*found, arrived_on]), date(1990, 1, 1))
+
+
+def _verdict(batch: Batch, counted: Sequence[Counted]) -> Verdict:
+    """Hold for a finding or a check that says so, and for a file of which no row could be taken."""
+    holding = [f for f in batch.findings if f.severity == "hold"]
+    failing = [c for c in counted if c.holds_back]
+    accepted = next((s["rows_out"]["accepted"] for s in batch.stages if s["stage"] == "clean"), 0)
+    if holding or failing:
+        zh = [f.message_zh for f in holding] + [f"检查“{c.check.zh}”未达到下限：{_share(c)}。" for c in failing]
+        en = [f.message_en for f in holding] + [f"Check `{c.check.en}` is below its floor: {_share(c)}." for c in failing]
+        return Verdict(batch.batch, "hold", "".join(zh), " ".join(en))
+    if not accepted:
+        return Verdict(batch.batch, "hold", "没有一行可以接收，见问题清单。改正后请重新报送。",
+                       "No row could be accepted; see the findings, correct the rows and send the file again.")
+    refused = batch.rows - accepted
+    wrong = [c for c in counted if not c.outcome.success]
+    if refused or wrong or batch.findings:
+        return Verdict(batch.batch, "warn", f"已接收 {accepted} 行，拒收 {refused} 行；{len(wrong)} 项检查有问题，见问题清单。",
+                       f"{accepted} rows accepted, {refused} refused; {len(wrong)} checks found something, see the findings.")
+    return Verdict(batch.batch, "pass", f"已接收全部 {accepted} 行。", f"All {accepted} rows accepted.")
+
+
+def _share(counted: Counted) -> str:
+    if counted.outcome.error is not None or counted.x is None:
+        return "-"
+    return f"{counted.x:.6f} < {1 if counted.check.floor is None else counted.check.floor}"
+
+
+def _commit(run: Run, batch: Batch, contract: Contract, counted: Sequence[Counted], verdict: Verdict) -> Commit:
+    place = folder(run.workspace, batch.batch)
+    files: dict[str, tuple[Columns, Path]] = {}
+    staged = {"raw": f"raw.{batch.source}", "finding": "quality.finding", "quarantine": "quarantine.row"}
+    if verdict.accepted:
+        staged["std"] = f"std.{batch.source}"
+    columns: dict[str, Columns] = {
+        f"raw.{batch.source}": raw_columns(contract), f"std.{batch.source}": std_columns(contract)}
+    for name, table in staged.items():
+        path = place / f"{name}.parquet"
+        if path.is_file() and _has_rows(run, path):
+            target = run.workspace.new_file(table, batch.batch)
+            os.link(path, target)
+            files[table] = (columns.get(table) or TABLES[table][1], target)
+    drop = drop_row(batch.drop_id, batch.source, batch.file_name, batch.sha256,
+                    archive.object_path(run.workspace, batch.sha256).stat().st_size, batch.arrived_at, batch.run,
+                    period=batch.period, outcome="batch", batch=batch.batch)
+    return Commit(
+        absent=("ledger.batch", "batch", batch.batch),
+        files=files,
+        rows={
+            "quality.finding": [_finding_row(batch, f) for f in batch.findings],
+            "quality.check": [_check_row(batch, c) for c in counted],
+            "ledger.drop": [drop],
+            "ledger.batch": [_batch_row(run, batch, contract, verdict)],
+            "ledger.stage": [_stage_row(batch, s) for s in batch.stages],
+            "ledger.statement": _statement_rows(batch, counted),
+        },
+    )
+
+
+def _has_rows(run: Run, path: Path) -> bool:
+    return bool(run.con.execute(f"SELECT 1 FROM read_parquet({literal(str(path))}) LIMIT 1").fetchall())
+
+
+def raw_columns(contract: Contract) -> Columns:
+    names = ["_batch", "_sheet", *[c.source for c in contract.columns], "_extra", "_defect"]
+    return {**{n: "VARCHAR" for n in names[:2]}, "_row": "BIGINT", **{n: "VARCHAR" for n in names[2:]}}
+
+
+def std_columns(contract: Contract) -> Columns:
+    return {"_batch": "VARCHAR", "_sheet": "VARCHAR", "_row": "BIGINT", **{c.name: STD_TYPES[c.type] for c in contract.mapped}}
+
+
+def _finding_row(batch: Batch, found: Any) -> dict[str, Any]:
+    return {"batch": batch.batch, "source": batch.source, "file_name": batch.file_name, **asdict(found)}
+
+
+def _check_row(batch: Batch, counted: Counted) -> dict[str, Any]:
+    check, outcome = counted.check, counted.outcome
+    expectation = {"type": check.expectation.type, **check.expectation.kwargs}
+    return {
+        "batch": batch.batch, "source": batch.source, "period": batch.period, "check_id": check.id, "kind": check.kind,
+        "sub_indicator": check.indicator, "title_zh": check.zh, "title_en": check.en, "weight": check.weight,
+        "floor": check.floor, "target": check.target, "severity": check.severity, "major": check.major,
+        "a": counted.a, "b": counted.b, "x": counted.x, "passed": outcome.success, "error": outcome.error,
+        "expectation": json.dumps(expectation, ensure_ascii=False, default=str), "failing_rows_sql": outcome.failing_rows_sql,
+    }  # fmt: skip
+
+
+def _stage_row(batch: Batch, stage: Mapping[str, Any]) -> dict[str, Any]:
+    return {"subject": batch.batch, **stage, "rows_out": json.dumps(stage["rows_out"], sort_keys=True)}
+
+
+def _statement_rows(batch: Batch, counted: Sequence[Counted]) -> list[dict[str, Any]]:
+    statements = list(batch.statements)
+    seen: set[str] = set()
+    for one in counted:
+        for sql in one.outcome.statements:
+            if sql not in seen:
+                seen.add(sql)
+                statements.append(("gate", one.check.id, sql))
+    return [{"subject": batch.batch, "stage": stage, "seq": i, "title": title, "sql": sql}
+            for i, (stage, title, sql) in enumerate(statements, 1)]
+
+
+def _batch_row(run: Run, batch: Batch, contract: Contract, verdict: Verdict) -> dict[str, Any]:
+    """The ledger row, chained to the former one of the same source by hash: a changed or removed row breaks the chain."""
+    out = next((s["rows_out"] for s in batch.stages if s["stage"] == "clean"), {"accepted": 0, "refused": 0})
+    row = {
+        "batch": batch.batch, "source": batch.source, "department": contract.department.id, "period": batch.period,
+        "version": batch.version, "drop_id": batch.drop_id, "file_name": batch.file_name, "sha256": batch.sha256,
+        "arrived_at": batch.arrived_at, "contract_hash": batch.contract_hash, "run": batch.run, "encoding": batch.encoding,
+        "dialect": json.dumps(batch.dialect, ensure_ascii=False, sort_keys=True),
+        "header": json.dumps(batch.header, ensure_ascii=False), "rows_read": batch.rows,
+        "rows_accepted": out["accepted"], "rows_refused": out["refused"], "verdict": verdict.state,
+        "reason_zh": verdict.zh, "reason_en": verdict.en, "previous_hash": _tip(run, batch.source),
+    }  # fmt: skip
+    return {**row, "hash": chained_hash(row)}
+
+
+def _tip(run: Run, source: str) -> str | None:
+    """Hash of the newest ledger row of the source: the one that no other row names as its former."""
+    rows = run.con.execute(
+        "SELECT hash FROM lake.ledger.batch AS b WHERE source = $1 AND NOT EXISTS "
+        "(SELECT 1 FROM lake.ledger.batch AS n WHERE n.source = $1 AND n.previous_hash = b.hash)", [source]
+    ).fetchall()
+    return rows[0][0] if rows else None
+
+
+def chained_hash(row: Mapping[str, Any]) -> str:
+    """SHA-256 over the ledger row in canonical JSON; instants in UTC."""
+    plain = {k: _utc(v) for k, v in row.items() if k != "hash"}
+    return hashlib.sha256(json.dumps(plain, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def _utc(value: Any) -> Any:
+    if isinstance(value, datetime):
+        from datetime import UTC
+
+        return value.astimezone(UTC).isoformat()
+    return value

@@ -1,0 +1,162 @@
+"""Which records are one entity: by identifier where they have one, by likeness where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from catalog.entity import Entity, Identifier
+from pipelines import link_groups, link_model
+from pipelines.link_kinds import looks
+from pipelines.link_model import Script
+from warehouse.lake import quoted
+
+SCRATCH = "_link"
+
+#: Compared pairs below this probability are taken as pairs that are not alike at all.
+LEAST_LIKENESS = 0.01
+
+
+@dataclass(frozen=True)
+class Links:
+    """What linking did, for the ledger and the auditor."""
+
+    clusters_sql_table: str
+    statements: tuple[tuple[str, str], ...]  # title, SQL; notes are SQL comments
+    model: Mapping[str, Any] | None  # trained Splink settings; None when nothing was matched by likeness
+
+
+def link(con: duckdb.DuckDBPyConnection, entity: Entity, records: str, out: str) -> Links:
+    """Group the rows of `records` into entities.
+
+    Reads    records: `_record` (unique), `_source`, attributes of the entity, cleaned, invalid identifiers NULL
+    Writes   out, replaced: one row per record, ordered by `_record`
+             `_record`, `_cluster` (smallest `_record` of the group), `_link` (alone, identifier, matched),
+             `_identifier` (the strongest one that joined it, its attributes joined by +), `_probability` and `_matched_to`
+             (the likest record of the same group, for matched ones)
+    Rows     rows of out = rows of records
+    Again    the same rows in any order give the same groups
+    Raises   ValueError when `_record` is not unique
+    Beware   works in a scratch schema of the connection's current database and drops it; two at once need two databases
+    """
+    database, schema = con.execute("SELECT current_database(), current_schema()").fetchall()[0]
+    scratch = quoted(database, SCRATCH)
+    con.execute(f"DROP SCHEMA IF EXISTS {scratch} CASCADE; CREATE SCHEMA {scratch}")
+    try:
+        present = frozenset(row[0] for row in con.execute(f"DESCRIBE {quoted(records)}").fetchall())
+        script = Script(con)
+        compared = looks(entity, present) if entity.match else ()
+        identifiers = [i for i in entity.identifiers if set(i.attributes) - i.may_be_blank <= present]
+        wanted = dict.fromkeys([a for i in identifiers for a in i.attributes if a in present] + [v.attribute for v in compared])
+        columns = "".join(f", {quoted(name)}" for name in wanted)
+        source = quoted(records)
+        if con.execute(f"SELECT count(*) <> count(DISTINCT _record) FROM {source}").fetchall()[0][0]:
+            raise ValueError(f"{records}: `_record` must be there and unique; make it from source, batch and row")
+        script.run(
+            "records numbered in order of their id",
+            f"CREATE TABLE {scratch}.all_records AS\n"
+            f"SELECT row_number() OVER (ORDER BY _record) - 1 AS _n, _record{columns} FROM {source} ORDER BY _n",
+        )
+        con.execute(f"USE {scratch}")
+        model = _link(script, entity, identifiers, present, compared)
+        con.execute(f"USE {quoted(database, schema)}")
+        script.run(
+            "clusters",
+            f"""CREATE OR REPLACE TABLE {quoted(out)} AS
+SELECT r._record, first._record AS _cluster,
+  CASE WHEN g.alone THEN 'alone' WHEN g.name IS NOT NULL THEN 'identifier' ELSE 'matched' END AS _link,
+  g.name AS _identifier,
+  CASE WHEN g.name IS NULL THEN b.p END AS _probability,
+  CASE WHEN g.name IS NULL THEN other._record END AS _matched_to
+FROM {scratch}.all_records r
+JOIN {scratch}.grouped g USING (_n)
+JOIN {scratch}.all_records first ON first._n = g.cluster
+LEFT JOIN {scratch}.best b USING (_n)
+LEFT JOIN {scratch}.all_records other ON other._n = b.other
+ORDER BY r._record""",
+        )
+        return Links(out, tuple(script.statements), model)
+    finally:
+        with suppress(duckdb.Error):
+            con.execute(f"USE {quoted(database, schema)}")
+            con.execute(f"DROP SCHEMA IF EXISTS {scratch} CASCADE")
+
+
+def _link(
+    script: Script,
+    entity: Entity,
+    identifiers: Sequence[Identifier],
+    present: frozenset[str],
+    compared: Sequence[Any],
+) -> Mapping[str, Any] | None:
+    """Writes grouped (`_n`, `cluster`, `alone`, `name`) and best (`_n`, `other`, `p`)."""
+    size = script.number("SELECT count(*) FROM all_records")
+    codes = [_codes(script, place, i, present, size) for place, i in enumerate(identifiers)]
+    found = link_groups.by_identifier(codes, size)
+    for identifier, clashes in zip(identifiers, found.clashes, strict=True):
+        if clashes:
+            script.note(f"{_name(identifier)}: {clashes} values stand on records whose stronger identifiers differ; not followed")
+    cluster = found.group
+    model = None
+    script.run("scored pairs", "CREATE TABLE scored (l BIGINT, r BIGINT, p DOUBLE)")
+    if entity.match and size > 1 and compared:
+        identified = np.any([c >= 0 for c in codes], axis=0) if codes else np.zeros(size, dtype=bool)
+        _load(script, "identified", {"_n": np.arange(size), "_identified": identified})
+        script.run("records to compare", "CREATE TABLE numbered AS SELECT * FROM all_records JOIN identified USING (_n) ORDER BY _n")
+        model = link_model.match(script, entity.match, tuple(compared))
+        pairs = script.con.execute(f"SELECT l, r, p FROM scored WHERE p >= {LEAST_LIKENESS} ORDER BY l, r").fetchnumpy()
+        left, right, p = (np.asarray(pairs[c]) for c in ("l", "r", "p"))
+        cluster, apart = link_groups.by_likeness(found.group, codes, left, right, p, entity.match.threshold)
+        if apart:
+            script.note(f"{apart} records hang together in groups too large to examine; left apart")
+    names = np.array([_name(i) for i in identifiers] + [None], dtype=object)
+    alone = np.bincount(cluster, minlength=size)[cluster] == 1 if size else np.zeros(0, dtype=bool)
+    _load(
+        script,
+        "grouped",
+        {"_n": np.arange(size), "node": found.group, "cluster": cluster, "alone": alone, "name": pa.array(names[found.by], pa.string())},
+    )
+    script.run(
+        "likest record of the same group",
+        """CREATE TABLE best AS
+WITH pairs AS (SELECT l AS _n, r AS other, p FROM scored UNION ALL SELECT r, l, p FROM scored)
+SELECT _n, other, p FROM pairs JOIN grouped a USING (_n) JOIN grouped b ON b._n = other
+WHERE a.cluster = b.cluster AND a.node <> b.node
+QUALIFY row_number() OVER (PARTITION BY _n ORDER BY p DESC, other) = 1""",
+    )
+    return model
+
+
+def _name(identifier: Identifier) -> str:
+    return "+".join(identifier.attributes)
+
+
+def _codes(script: Script, place: int, identifier: Identifier, present: frozenset[str], size: int) -> link_groups.Numbers:
+    """One number per distinct value of the identifier, -1 where a record has none."""
+    columns = [quoted(a) for a in identifier.attributes if a in present]
+    must = [quoted(a) for a in identifier.attributes if a not in identifier.may_be_blank] or [f"coalesce({', '.join(columns)})"]
+    table = quoted(f"identifier_{place}")
+    script.run(
+        f"values of {_name(identifier)}",
+        f"CREATE TABLE {table} AS SELECT _n, dense_rank() OVER (ORDER BY {', '.join(columns)}) - 1 AS code\n"
+        f"FROM all_records WHERE {' AND '.join(f'{c} IS NOT NULL' for c in must)}",
+    )
+    rows = script.con.execute(f"SELECT _n, code FROM {table}").fetchnumpy()
+    codes = np.full(size, -1, dtype=np.int64)
+    codes[np.asarray(rows["_n"])] = np.asarray(rows["code"])
+    return codes
+
+
+def _load(script: Script, table: str, columns: Mapping[str, Any]) -> None:
+    """Arrays worked out here, as a table."""
+    arrow = pa.table(dict(columns))
+    script.con.register("_arrays", arrow)
+    script.con.execute(f"CREATE TABLE {quoted(table)} AS SELECT * FROM _arrays")
+    script.con.unregister("_arrays")
+    script.note(f"table {table}: {arrow.num_rows} rows worked out outside SQL (connected components, average linkage)")

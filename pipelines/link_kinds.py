@@ -1,0 +1,277 @@
+"""How matching looks at each kind of attribute: normal forms, grades of likeness, and what must agree before two rows are compared.
+
+Everything here is SQL text. DuckDB's string distances compare UTF-8 bytes, and one Chinese character differs from another
+by one to three of them, so edit distances and Jaro-Winkler are used only where values are Latin letters or digits.
+Chinese text is compared by its characters (names) or by pairs of neighbouring characters (companies, addresses, text).
+
+The column `<attribute>__n` is the normal form; other suffixes are described beside the kind that makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from catalog.entity import Compare, Entity
+
+FULL_WIDTH = "".join(chr(c) for c in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B), 0x3000))
+HALF_WIDTH = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz "
+
+#: Legal forms and filler words, which say nothing about which organisation it is.
+COMPANY_WORDS = (
+    "INC INCORPORATED LLC LLP LTD LIMITED CO COMPANY CORP CORPORATION PLC GMBH AG SA BV PTY THE OF AND FOR AT IN A"
+).split()
+COMPANY_FORMS = "有限责任公司|股份有限公司|有限公司|有限责任|股份公司|集团公司|总公司|公司"
+
+#: One spelling per word, left as found, right as compared.
+ABBREVIATIONS = {
+    "NORTH": "N", "SOUTH": "S", "EAST": "E", "WEST": "W",
+    "NORTHEAST": "NE", "NORTHWEST": "NW", "SOUTHEAST": "SE", "SOUTHWEST": "SW", "SO": "S", "NO": "N",
+    "STREET": "ST", "STR": "ST", "AVENUE": "AVE", "AV": "AVE", "BOULEVARD": "BLVD", "BL": "BLVD", "ROAD": "RD",
+    "DRIVE": "DR", "PLACE": "PL", "COURT": "CT", "CRT": "CT", "LANE": "LN", "PARKWAY": "PKWY", "TERRACE": "TER",
+    "TCE": "TER", "CIRCLE": "CIR", "CIRCUIT": "CCT", "CRESCENT": "CRES", "HIGHWAY": "HWY", "SQUARE": "SQ",
+    "CLOSE": "CL", "MOUNT": "MT", "SAINT": "ST",
+}  # fmt: skip
+DIRECTIONS = ("N", "S", "E", "W", "NE", "NW", "SE", "SW")
+STREET_TYPES = ("ST", "AVE", "BLVD", "RD", "DR", "PL", "CT", "LN", "PKWY", "TER", "CIR", "CCT", "CRES", "HWY", "SQ", "CL", "WAY")
+UNITS = "SUITE|STE|APT|APARTMENT|UNIT|FLOOR|FL|ROOM|RM|BLDG|BUILDING|LEVEL|LOT"
+
+
+def _list(words: tuple[str, ...] | list[str]) -> str:
+    return "[" + ", ".join(f"'{w}'" for w in words) + "]"
+
+
+_WORDS = "MAP {" + ", ".join(f"'{k}': '{v}'" for k, v in ABBREVIATIONS.items()) + "}"
+
+#: Created beside the scratch tables, so that the statements stay short enough to read.
+MACROS: Mapping[str, str] = {
+    # letters and digits of any script, upper case, half width, one blank between words; nothing left is NULL
+    "plain(v)": f"""nullif(trim(regexp_replace(upper(strip_accents(translate(v, '{FULL_WIDTH}', '{HALF_WIDTH}'))),
+        '[^\\p{{L}}\\p{{N}}]+', ' ', 'g')), '')""",
+    # the same without blanks between Chinese characters, where they carry no meaning
+    "squeezed(v)": "regexp_replace(plain(v), '(\\p{Han}) +', '\\1', 'g')",
+    "is_han(v)": "regexp_matches(v, '\\p{Han}')",
+    # Latin words, and neighbouring pairs of Chinese characters: 中关村 -> 中关, 关村
+    "pieces(v)": """list_sort(list_distinct(flatten(list_transform(regexp_extract_all(v, '\\p{Han}+|[^\\p{Han} ]+'),
+        lambda s: CASE WHEN is_han(s) AND length(s) > 1
+                       THEN list_transform(range(1, length(s)), lambda i: substr(s, i, 2)) ELSE [s] END))))""",
+    # what two lists of (piece, weight) have in common: as share of both (Dice), and as share of the smaller
+    "shared(a, b, bt)": "coalesce(list_sum(list_transform(list_filter(a, lambda x: list_contains(bt, x.t)), lambda x: x.w)), 0)",
+    "dice(a, ta, wa, b, tb, wb)": "2 * shared(a, b, tb) / (wa + wb)",
+    "overlap(a, ta, wa, b, tb, wb)": "shared(a, b, tb) / least(wa, wb)",
+    # two records that share two of their four rarest pieces are worth a look
+    "rarest(tw)": "list_transform(list_sort(list_transform(tw, lambda x: {'w': -x.w, 't': x.t}))[:4], lambda x: x.t)",
+    "rare_pairs(tw)": """flatten(list_transform(rarest(tw), lambda a: list_transform(
+        list_filter(rarest(tw), lambda b: b > a), lambda b: a || ' ' || b)))""",
+    # equally long, and all characters but one the same in place
+    "one_character_apart(a, b)": """length(a) = length(b) AND length(a) > 1 AND len(list_filter(
+        list_zip(string_split(a, ''), string_split(b, '')), lambda z: z[1] <> z[2])) = 1""",
+    "company(v)": f"""coalesce(nullif(list_aggregate(list_filter(string_split(
+        squeezed(regexp_replace(plain(v), '{COMPANY_FORMS}', ' ', 'g')), ' '),
+        lambda w: NOT list_contains({_list(COMPANY_WORDS)}, w)), 'string_agg', ' '), ''), squeezed(v))""",
+    # an address in one spelling; what follows SUITE, APT, # is left out
+    "spelled(v)": f"""nullif(list_aggregate(list_transform(string_split(trim(regexp_replace(
+        squeezed(replace(v, '#', ' UNIT ')), ' ({UNITS}) .*$', '')), ' '),
+        lambda w: regexp_replace(coalesce(({_WORDS})[w], w), '^(\\d+)(ST|ND|RD|TH)$', '\\1')), 'string_agg', ' '), '')""",
+    # 省, 市, 区 in front are often left out, so they are not compared
+    "local_part(v)": """regexp_replace(regexp_replace(regexp_replace(v, '^\\p{Han}{1,10}?(省|自治区)', ''),
+        '^\\p{Han}{1,8}?市', ''), '^\\p{Han}{1,6}?[区县旗](\\p{Han}{2})', '\\1')""",
+    # 中关村大街27号院3号楼 -> 27; 幸福小区12栋 -> 12; 10 S KEDZIE -> 10; WASHINGTON 27 -> none
+    "house_number(v)": """left(coalesce(nullif(regexp_extract(v, '(\\d+)号', 1), ''),
+        nullif(regexp_extract(v, CASE WHEN is_han(v) THEN '(\\d+)' ELSE '^(\\d+)' END, 1), '')), 18)""",
+    "words_after_number(v)": "string_split(regexp_replace(v, '^\\d+[A-Z]? +', ''), ' ')",
+    "names_of(words)": f"list_filter(words, lambda w: w <> '' AND NOT list_contains({_list(DIRECTIONS + STREET_TYPES)}, w))",
+    "street_words(v)": """CASE WHEN is_han(v) THEN pieces(regexp_extract(local_part(v), '^[^\\d]+'))
+        WHEN len(names_of(words_after_number(v))) > 0 THEN list_distinct(names_of(words_after_number(v)))
+        ELSE list_distinct(words_after_number(v)) END""",
+    "direction(v)": f"""list_filter(string_split(v, ' '), lambda w: list_contains({_list(DIRECTIONS)}, w))[1]""",
+    "digits(v)": "nullif(regexp_replace(v, '\\D', '', 'g'), '')",
+}
+
+
+@dataclass(frozen=True)
+class Level:
+    """One grade of likeness. `m` is the share of true pairs expected here, before the data say otherwise."""
+
+    label: str
+    sql: str
+    m: float
+    frequency: str | None = None  # column whose rare values count for more
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one attribute is compared.
+
+    `forms` are columns of each record, as suffix -> SQL over the attribute's own text `v` and over earlier forms.
+    `weighed` is the suffix of a list of pieces; rare pieces weigh more: `t` its pieces, `tw` with weights, `w` their sum.
+    `key` is the suffix of the column whose equality the model is trained on, `blocks` the SQL list of values of which two
+    records must share one to be compared at all.
+    """
+
+    attribute: str
+    forms: Mapping[str, str]
+    levels: tuple[Level, ...]
+    key: str
+    blocks: str
+    weighed: str | None = None
+    shared: bool = False  # one value may serve several entities, such as the switchboard of a company
+
+    distinctive: bool = False  # differs between most entities, and is spelled alike for one of them
+
+    def column(self, suffix: str) -> str:
+        return f"{self.attribute}__{suffix}"
+
+
+SUFFIXES = ("n", "k", "s", "d", "h", "t", "tw", "w")
+
+
+def _own(attribute: str, expression: str) -> str:
+    """`{n}` becomes `"<attribute>__n"`."""
+    for suffix in SUFFIXES:
+        expression = expression.replace("{" + suffix + "}", f'"{attribute}__{suffix}"')
+    return expression
+
+
+def _both(attribute: str, condition: str) -> str:
+    """`{n}` becomes `"<attribute>__n_l"`, `{n'}` the same of the other record."""
+    for suffix in SUFFIXES:
+        condition = condition.replace("{" + suffix + "}", f'"{attribute}__{suffix}_l"')
+        condition = condition.replace("{" + suffix + "'}", f'"{attribute}__{suffix}_r"')
+    return condition
+
+
+_DICE = "dice({tw}, {t}, {w}, {tw'}, {t'}, {w'})"
+_OVERLAP = "overlap({tw}, {t}, {w}, {tw'}, {t'}, {w'})"
+_LATIN = "NOT is_han({n}) AND NOT is_han({n'}) AND "
+
+
+def _exactly(normal: str, frequency: str | None = None) -> tuple[dict[str, str], list[Level]]:
+    return {"n": normal}, [Level("equal", "{n} = {n'}", 0.85, frequency)]
+
+
+def look(compare: Compare, kind: str) -> Look:
+    """How an attribute of `kind` is compared, unless the entity asks for equality."""
+    key, blocks, weighed = "n", "[{n}]", None
+    by_pieces = "list_concat([{n}], rare_pairs({tw}), list_transform({t}, lambda x: '~' || x))"
+    if compare.match == "exact":
+        forms, levels = _exactly("nullif(trim(v), '')")
+    elif kind == "person_name":
+        forms, levels = _exactly("squeezed(v)", "n")
+        forms |= {"s": "list_aggregate(list_sort(string_split({n}, ' ')), 'string_agg', ' ')"}
+        blocks = "[{n}, '^' || left({n}, CASE WHEN is_han({n}) THEN 2 ELSE 3 END), right({n}, CASE WHEN is_han({n}) THEN 2 ELSE 3 END) || '$']"
+        levels += [
+            Level("other order of words", "{s} = {s'}", 0.02),
+            Level("one character differs", "is_han({n}) AND length({n}) > 2 AND one_character_apart({n}, {n'})", 0.02),
+            Level("close spelling", _LATIN + "(jaro_winkler_similarity({n}, {n'}) >= 0.92 OR damerau_levenshtein({n}, {n'}) <= 1)", 0.05),
+            Level("similar spelling", _LATIN + "jaro_winkler_similarity({n}, {n'}) >= 0.8", 0.03),
+        ]
+    elif kind == "organisation_name":
+        forms, levels = _exactly("company(v)")
+        forms |= {"t": "pieces({n})"}
+        blocks, weighed = by_pieces, "t"
+        levels = [
+            Level("equal", "{n} = {n'}", 0.5),
+            Level("nearly all words", _DICE + " >= 0.8", 0.2),
+            Level("one contains the other", _OVERLAP + " >= 0.9", 0.12),
+            Level("most words", _DICE + " >= 0.5", 0.08),
+            Level("some words", _OVERLAP + " >= 0.4", 0.05),
+        ]
+    elif kind == "address":
+        forms = {
+            "n": "spelled(v)",
+            "h": "house_number({n})",
+            "t": "street_words({n})",
+            "d": "direction({n})",
+            "k": "{h} || ' ' || {t}[1]",
+        }
+        key, weighed = "k", "t"
+        blocks = "CASE WHEN {h} IS NULL THEN {t} ELSE list_transform({t}, lambda x: {h} || ' ' || x) END"
+        same_side = "coalesce({d} = {d'}, true)"
+        levels = [
+            Level("equal", "{n} = {n'}", 0.4, "k"),
+            Level("same number and street", f"{{k}} = {{k'}} AND {same_side}", 0.4, "k"),
+            Level(
+                "same number, like street",
+                f"{{h}} = {{h'}} AND {same_side} AND ({_OVERLAP} >= 0.5"
+                " OR jaro_winkler_similarity({t}[1], {t'}[1]) >= 0.88 AND NOT is_han({n}))",
+                0.08,
+            ),
+            Level("same street, a number missing", f"({{h}} = {{h'}}) IS NULL AND {_OVERLAP} >= 0.8", 0.03),
+            Level("same street, number near", f"abs({{h}}::BIGINT - {{h'}}::BIGINT) <= 20 AND {_OVERLAP} >= 0.8", 0.02),
+            Level("same street", _OVERLAP + " >= 0.8", 0.02),
+            Level("same number", "{h} = {h'}", 0.01),
+        ]
+    elif kind == "phone":
+        # the last seven digits are the subscriber, whatever area or country code one source adds
+        forms = {"n": "digits(v)", "k": "right({n}, 7)"}
+        key, blocks = "k", "[{k}]"
+        ends = "(suffix({n}, {n'}) OR suffix({n'}, {n}))"
+        levels = [
+            Level("equal", f"{{k}} = {{k'}} AND {ends}", 0.8, "k"),
+            Level("same subscriber", "{k} = {k'}", 0.05),
+            Level("one digit differs", "damerau_levenshtein({k}, {k'}) <= 1", 0.05),
+            Level("same exchange", "left({k}, 3) = left({k'}, 3)", 0.04),
+        ]
+    elif kind == "date":
+        forms, blocks = {"n": "left(v, 10)"}, "[{n}, left({n}, 7), substr({n}, 5)]"
+        levels = [
+            Level("equal", "{n} = {n'}", 0.9),
+            Level("one digit or two swapped", "damerau_levenshtein({n}, {n'}) <= 1", 0.05),
+            Level(
+                "day and month swapped, or one part differs",
+                "(left({n}, 4) = left({n'}, 4))::INT + (substr({n}, 6, 2) = substr({n'}, 6, 2))::INT"
+                " + (right({n}, 2) = right({n'}, 2))::INT >= 2 OR (left({n}, 4) = left({n'}, 4)"
+                " AND substr({n}, 6, 2) = right({n'}, 2) AND right({n}, 2) = substr({n'}, 6, 2))",
+                0.03,
+            ),
+            Level("same year", "left({n}, 4) = left({n'}, 4)", 0.005),
+        ]
+    elif kind == "code":
+        forms, levels = _exactly("nullif(regexp_replace(upper(v), '[\\s\\-]', '', 'g'), '')")
+        levels += [
+            Level("one begins with the other", "length({n}) > 3 AND length({n'}) > 3 AND (starts_with({n}, {n'}) OR starts_with({n'}, {n}))", 0.02),
+            Level("one character differs", "length({n}) > 3 AND damerau_levenshtein({n}, {n'}) <= 1", 0.05),
+            Level("two characters differ", "length({n}) > 6 AND damerau_levenshtein({n}, {n'}) <= 2", 0.02),
+        ]
+    elif kind == "email":
+        forms, levels = _exactly("nullif(lower(trim(v)), '')", "n")
+        forms, blocks = forms | {"s": "string_split({n}, '@')[1]"}, "[{n}, {s}]"
+        levels += [
+            Level("same mailbox name", "{s} = {s'}", 0.03),
+            Level("similar spelling", "jaro_winkler_similarity({n}, {n'}) >= 0.88", 0.05),
+        ]
+    elif kind == "number":
+        forms, levels = {"n": "TRY_CAST(v AS DOUBLE)"}, [Level("equal", "{n} = {n'}", 0.85)]
+        for share in (1, 10):
+            levels.append(
+                Level(f"within {share} %", f"abs({{n}} - {{n'}}) <= {share / 100} * greatest(abs({{n}}), abs({{n'}}))", 0.05)
+            )
+    else:
+        forms, levels = _exactly("squeezed(v)", "n")
+        forms |= {"t": "pieces({n})"}
+        blocks, weighed = by_pieces, "t"
+        levels += [
+            Level("close spelling", _LATIN + "jaro_winkler_similarity({n}, {n'}) >= 0.9", 0.04),
+            Level("most words", _DICE + " >= 0.6", 0.02),
+            Level("some words", _OVERLAP + " >= 0.5", 0.02),
+        ]
+    name = compare.attribute
+    return Look(
+        attribute=name,
+        forms={suffix: _own(name, sql) for suffix, sql in forms.items()},
+        levels=tuple(Level(v.label, _both(name, v.sql), v.m, v.frequency and f"{name}__{v.frequency}") for v in levels),
+        key=key,
+        blocks=_own(name, blocks),
+        weighed=weighed,
+        distinctive=kind in ("person_name", "organisation_name", "address", "date", "phone"),
+        shared=kind in ("phone", "email", "address") and compare.match == "by_kind",
+    )
+
+
+def looks(entity: Entity, present: frozenset[str]) -> tuple[Look, ...]:
+    """One look per compared attribute that is among the columns `present`, in the entity's order."""
+    assert entity.match is not None
+    return tuple(
+        look(c, entity.attribute(c.attribute).kind) for c in entity.match.compare if c.attribute in present
+    )

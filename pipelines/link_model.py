@@ -1,0 +1,372 @@
+"""The matching model: which pairs are compared, what Splink learns about them, and how likely each pair is one.
+
+Fellegi-Sunter: for each compared attribute, `m` is the share of true pairs and `u` the share of chance pairs that reach a
+level of likeness; `log2(m / u)` is added up over the attributes. `u` comes from random pairs, `m` from expectation
+maximisation on pairs that agree on one attribute, for all the others (never for that one). Where the data are too few to
+say, the level's own default stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import statistics
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from catalog.entity import Match
+from pipelines.link_kinds import MACROS, Look
+
+#: Pairs looked at, at most; and on average per record. Smallest blocks first, so the largest are left out.
+MOST_PAIRS = 20_000_000
+PAIRS_PER_RECORD = 100
+
+SAMPLED_PAIRS = 2_000_000
+TRAINING_PAIRS = 1_000_000
+TRAINING_RULES = 4
+FEWEST_TRAINING_PAIRS = 30
+SEED = 1
+
+Statement = tuple[str, str]
+
+
+@dataclass
+class Script:
+    """Runs statements on a connection and keeps them with their titles, for the auditor."""
+
+    con: duckdb.DuckDBPyConnection
+    statements: list[Statement] = field(default_factory=list)
+
+    def run(self, title: str, sql: str) -> None:
+        self.statements.append((title, sql))
+        self.con.execute(sql)
+
+    def note(self, text: str) -> None:
+        self.statements.append(("note", f"-- {text}"))
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.con.execute(sql).fetchall()
+
+    def number(self, sql: str) -> int:
+        return int(self.ask(sql)[0][0] or 0)
+
+
+def match(script: Script, how: Match, looks: tuple[Look, ...]) -> Mapping[str, Any] | None:
+    """Score the likely pairs of `numbered` into `scored` (`l`, `r`, `p`); the trained model, or None when nothing compares."""
+    usable = prepare(script, looks)
+    if not usable or not block(script, how, usable):
+        return None
+    return score(script, usable)
+
+
+def prepare(script: Script, looks: tuple[Look, ...]) -> tuple[Look, ...]:
+    """Normal forms of every record, once.
+
+    Reads    numbered: one row per record, `_n`, `_identified`, the compared attributes
+    Writes   prepared: the same rows with `<attribute>__<form>` columns
+    Returns  the looks that at least two records have a value for; the others cannot tell records apart
+    """
+    for signature, body in MACROS.items():
+        script.run(f"macro {signature}", f"CREATE OR REPLACE MACRO {signature} AS {body}")
+    source = "(SELECT _n, _identified" + "".join(f', CAST("{v.attribute}" AS VARCHAR) AS "{v.attribute}"' for v in looks)
+    source += " FROM numbered)"
+    for step in range(max(len(v.forms) for v in looks)):
+        # one SELECT per step, because a form may use the one before it
+        made = []
+        for v in looks:
+            if step < len(v.forms):
+                suffix, sql = list(v.forms.items())[step]
+                made.append(f'{_of_value(sql, v.attribute)} AS "{v.column(suffix)}"')
+        source = f"(SELECT *, {', '.join(made)}\n FROM {source})"
+    script.run("normal forms", f"CREATE TABLE forms AS SELECT * FROM {source} ORDER BY _n")
+    joins, columns = [], []
+    for v in looks:
+        columns += [f'f."{v.column(s)}"' for s in v.forms]
+        if v.weighed is None:
+            continue
+        t, n, table = v.column(v.weighed), v.column("n"), f"{v.attribute}__pieces"
+        script.run(
+            f"how rare each piece of {v.attribute} is",
+            f"""CREATE TABLE "{table}" AS
+WITH each AS (SELECT DISTINCT "{n}", unnest("{t}") AS t FROM forms)
+SELECT t, 1 + round(100 * ln((SELECT count(DISTINCT "{n}") FROM forms) / count(*)))::BIGINT AS w FROM each GROUP BY t""",
+        )
+        joins.append(
+            f"""LEFT JOIN (SELECT _n, list({{'t': t, 'w': w}} ORDER BY w DESC, t) AS "{v.attribute}__tw", sum(w)::BIGINT AS "{v.attribute}__w"
+  FROM (SELECT _n, unnest("{t}") AS t FROM forms) JOIN "{table}" USING (t) GROUP BY _n) AS "{v.attribute}" USING (_n)"""
+        )
+        columns += [f'"{v.attribute}__tw"', f'"{v.attribute}__w"']
+    script.run(
+        "records as compared",
+        f"CREATE TABLE prepared AS SELECT f._n, f._identified, {', '.join(columns)}\nFROM forms f\n"
+        + "\n".join(joins)
+        + "\nORDER BY f._n",
+    )
+    for v in looks:
+        others = [o for o in looks if o is not v and o.distinctive]
+        if v.shared and others:
+            key = v.column(v.key)
+            counted = ", ".join(f'count(DISTINCT "{o.column(o.key)}")' for o in others)
+            each = ", ".join(f'(SELECT count(DISTINCT "{o.column(o.key)}") FROM prepared)' for o in others)
+            script.run(
+                f"how many entities seem to share one {v.attribute}",
+                f"""CREATE TABLE "{v.attribute}__frequency" AS
+SELECT "{key}", greatest(0.5, least({counted}) - 1) / greatest({each}) AS "tf_{key}"
+FROM prepared WHERE "{key}" IS NOT NULL GROUP BY "{key}" ORDER BY "{key}" """,
+            )
+    counts = script.ask("SELECT " + ", ".join(f'count("{v.column("n")}")' for v in looks) + " FROM prepared")[0]
+    return tuple(v for v, filled in zip(looks, counts, strict=True) if filled > 1)
+
+
+def _of_value(sql: str, attribute: str) -> str:
+    """Forms are written over `v`, the attribute's own text."""
+    return re.sub(r"\bv\b", f'"{attribute}"', sql)
+
+
+def block(script: Script, match: Match, looks: tuple[Look, ...]) -> int:
+    """Choose the pairs worth comparing; at least one of the two has no identifier.
+
+    Writes   pairs: `join_key_l`, `join_key_r`, `match_key`, each pair once
+    Returns  how many; never more than MOST_PAIRS or PAIRS_PER_RECORD times the records
+    """
+    by_name = {v.attribute: v for v in looks}
+    script.run("blocks", "CREATE TABLE blocks (rule VARCHAR, value VARCHAR, _n BIGINT, _identified BOOLEAN)")
+    if match.block:
+        for names in match.block:
+            if all(n in by_name for n in names):
+                _add_block(script, tuple(by_name[n] for n in names))
+    else:
+        for v in looks:
+            _add_block(script, (v,))
+    budget = min(MOST_PAIRS, PAIRS_PER_RECORD * script.number("SELECT count(*) FROM prepared"))
+    _plan(script, budget)
+    cut = [r for (r,) in script.ask("SELECT DISTINCT rule FROM planned WHERE NOT kept ORDER BY rule")]
+    if not match.block and len(cut) > 1:
+        # values too common alone are asked for two at a time
+        both = [v for v in looks if v.attribute in cut]
+        for i, a in enumerate(both):
+            for b in both[i + 1 :]:
+                _add_block(script, (a, b))
+        _plan(script, budget)
+    for rule, pairs, left_out in script.ask(
+        "SELECT rule, sum(pairs) FILTER (kept), count(*) FILTER (NOT kept) FROM planned GROUP BY rule ORDER BY rule"
+    ):
+        script.note(f"pairs agreeing on {rule}: {pairs or 0} compared; {left_out} values too common, left out")
+    script.run(
+        "pairs to compare",
+        """CREATE TABLE pairs AS
+SELECT l._n AS join_key_l, r._n AS join_key_r, '0' AS match_key
+FROM blocks l JOIN planned p USING (rule, value) JOIN blocks r USING (rule, value)
+WHERE p.kept AND l._n < r._n AND NOT (l._identified AND r._identified)
+GROUP BY ALL ORDER BY ALL""",
+    )
+    return script.number("SELECT count(*) FROM pairs")
+
+
+def _add_block(script: Script, looks: tuple[Look, ...]) -> None:
+    name = " + ".join(v.attribute for v in looks)
+    if len(looks) == 1:
+        values = f"unnest(list_distinct({looks[0].blocks}))"
+    else:
+        values = " || chr(31) || ".join(f'CAST("{v.column(v.key)}" AS VARCHAR)' for v in looks)
+    script.run(
+        f"blocks on {name}",
+        f"INSERT INTO blocks SELECT '{name}', value, _n, _identified FROM (SELECT _n, _identified, {values} AS value FROM prepared)"
+        " WHERE value IS NOT NULL",
+    )
+
+
+def _plan(script: Script, budget: int) -> None:
+    script.run(
+        "plan of blocks, smallest first",
+        f"""CREATE OR REPLACE TABLE planned AS
+WITH sized AS (
+  SELECT rule, value, count(*) AS n, count(*) FILTER (_identified) AS i FROM blocks GROUP BY rule, value),
+counted AS (SELECT rule, value, (n * (n - 1) - i * (i - 1)) // 2 AS pairs FROM sized)
+SELECT rule, value, pairs, sum(pairs) OVER (ORDER BY pairs, rule, value) <= {budget} AS kept FROM counted WHERE pairs > 0""",
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Splink writes progress and advice to its logger; none of it is for the people who run this."""
+    logger = logging.getLogger("splink")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def _settings(looks: tuple[Look, ...], prior: float, learned: Mapping[str, Learned] | None = None) -> dict[str, Any]:
+    """Splink settings: with the defaults of each kind before training, with what was learned after it."""
+    comparisons = []
+    for v in looks:
+        n = v.column("n")
+        levels: list[dict[str, Any]] = [
+            {"sql_condition": f'"{n}_l" IS NULL OR "{n}_r" IS NULL', "label_for_charts": "missing", "is_null_level": True}
+        ]
+        for i, (label, sql, m) in enumerate(_levels(v)):
+            one: dict[str, Any] = {"sql_condition": sql, "label_for_charts": label, "m_probability": m}
+            if learned is not None:
+                one["m_probability"], one["u_probability"] = learned[v.attribute][i]
+            if i < len(v.levels) and v.levels[i].frequency:
+                one["tf_adjustment_column"] = v.levels[i].frequency
+                one["disable_tf_exact_match_detection"] = True
+            levels.append(one)
+        comparisons.append({"output_column_name": v.attribute, "comparison_levels": levels})
+    return {
+        "link_type": "dedupe_only",
+        "unique_id_column_name": "_n",
+        "linker_uid": "dmp",
+        "probability_two_random_records_match": prior,
+        "comparisons": comparisons,
+        "blocking_rules_to_generate_predictions": [],
+        "retain_matching_columns": False,
+        "retain_intermediate_calculation_columns": False,
+    }
+
+
+def _levels(look: Look) -> list[tuple[str, str, float]]:
+    """All levels but the one for missing values, likest first, as label, SQL and expected share of true pairs (sum 1)."""
+    named = [(level.label, level.sql, level.m) for level in look.levels]
+    rest = max(1 - sum(m for _, _, m in named), 0.02)
+    total = rest + sum(m for _, _, m in named)
+    return [(label, sql, m / total) for label, sql, m in [*named, ("different", "ELSE", rest)]]
+
+
+#: Per level, likest first: share of true pairs (m) and of chance pairs (u) that reach it.
+Learned = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What expectation maximisation said about the pairs that agree on `attribute`."""
+
+    attribute: str
+    true_pairs: float
+    m: Mapping[str, tuple[float, ...]]
+
+
+def score(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
+    """Train on `prepared`, score `pairs`.
+
+    Writes   scored: `l`, `r` (record numbers, l < r), `p` (match probability)
+    Returns  the trained Splink settings
+    """
+    from splink import DuckDBAPI, Linker
+
+    statements = script.statements
+
+    class Recording(DuckDBAPI):
+        def _execute_sql_against_backend(self, final_sql: str) -> duckdb.DuckDBPyRelation:
+            if final_sql.startswith("CREATE"):
+                statements.append(("splink", final_sql))
+            return super()._execute_sql_against_backend(final_sql)
+
+    records = script.number("SELECT count(*) FROM prepared")
+    all_pairs = records * (records - 1) / 2
+    with _quiet():
+        api = Recording(script.con)
+        table = api.register("prepared", dataset_display_name="records")
+        linker = Linker(table, _settings(looks, 1 / records), log_level=None, validate_settings=False)
+        linker.training.estimate_u_using_random_sampling(max_pairs=SAMPLED_PAIRS, seed=SEED)
+        sampled = {
+            c["output_column_name"]: [v.get("u_probability") or 0.0 for v in c["comparison_levels"] if not v.get("is_null_level")]
+            for c in linker.misc.save_model_to_json()["comparisons"]
+        }
+        sessions = []
+        for v, pairs in _training_rules(script, looks):
+            rule = f'l."{v.column(v.key)}" = r."{v.column(v.key)}"'
+            try:
+                trained = linker.training.estimate_parameters_using_expectation_maximisation(
+                    rule, estimate_without_term_frequencies=True, max_pairs=TRAINING_PAIRS if pairs > TRAINING_PAIRS else None
+                )
+            except Exception as error:  # Splink raises its own, and division errors, on data without contrast
+                script.note(f"training on {rule} left out: {type(error).__name__}")
+                continue
+            core = trained.core_model_settings
+            m = {
+                c.output_column_name: tuple(level.m_probability for level in c.comparison_levels if not level.is_null_level)
+                for c in core.comparisons
+            }
+            sessions.append(Session(v.attribute, core.probability_two_random_records_match * pairs, m))
+        ms = {v.attribute: _m(v, sessions) for v in looks}
+        prior = _prior(looks, sessions, ms, all_pairs)
+        learned = {v.attribute: _learn(ms[v.attribute], sampled[v.attribute], prior, min(all_pairs, SAMPLED_PAIRS)) for v in looks}
+        settings = _settings(looks, prior, learned)
+        linker = Linker(table, settings, log_level=None, validate_settings=False)
+        for v in looks:
+            if v.shared and script.number(f"SELECT count(*) FROM information_schema.tables WHERE table_name = '{v.attribute}__frequency'"):
+                f = api.register(f"{v.attribute}__frequency", dataset_display_name=f"{v.attribute}_f")
+                linker.table_management.register_term_frequency_lookup(f, v.column(v.key))
+        chosen = api.register("pairs", dataset_display_name="chosen_pairs")
+        linker.table_management.register_blocked_pairs_for_predict(chosen)
+        predicted = linker.inference.predict(warning_mode="never")
+        script.run(
+            "scores",
+            f"""INSERT INTO scored
+SELECT least(_n_l, _n_r) AS l, greatest(_n_l, _n_r) AS r, round(match_probability, 6) AS p
+FROM {predicted.physical_name} ORDER BY l, r""",
+        )
+        api.delete_tables_created_by_splink_from_db()
+    return settings
+
+
+#: So many true pairs are taken as seen at the default shares before the data speak.
+DEFAULT_PAIRS = 5
+
+
+def _m(look: Look, sessions: list[Session]) -> tuple[float, ...]:
+    """Mean over the sessions, weighed by their true pairs, the default counting for a few."""
+    total, sums = float(DEFAULT_PAIRS), [DEFAULT_PAIRS * m for _, _, m in _levels(look)]
+    for session in sessions:
+        if look.attribute in session.m:
+            total += session.true_pairs
+            sums = [a + session.true_pairs * b for a, b in zip(sums, session.m[look.attribute], strict=True)]
+    return tuple(s / total for s in sums)
+
+
+def _prior(looks: tuple[Look, ...], sessions: list[Session], ms: Mapping[str, tuple[float, ...]], all_pairs: float) -> float:
+    """Share of true pairs among all: those seen where one attribute agrees, over the share of true pairs that do agree there."""
+    seen = sorted(s.true_pairs / max(ms[s.attribute][0], 0.05) for s in sessions)
+    if not seen:
+        return min(0.5, 1 / math.sqrt(2 * all_pairs))
+    return min(0.5, max(statistics.median(seen), 0.5) / all_pairs)
+
+
+def _learn(m: tuple[float, ...], u: list[float], prior: float, sample: float) -> Learned:
+    """Clean the shares and keep the order of the levels.
+
+    A random sample holds true pairs too, and where duplicates are many they are most of the agreeing ones, so they are taken
+    out of u. A level never speaks more strongly for a match than the one above it.
+    """
+    result: list[tuple[float, float]] = []
+    for here, seen in zip(m, u, strict=True):
+        alone = max((seen - prior * here) / (1 - prior), 0.05 * seen, 0.5 / sample)
+        if result:
+            alone = max(alone, here * result[-1][1] / result[-1][0])
+        result.append((float(f"{here:.6g}"), float(f"{min(alone, 1.0):.6g}")))
+    return tuple(result)
+
+
+def _training_rules(script: Script, looks: tuple[Look, ...]) -> list[tuple[Look, int]]:
+    """Attributes whose equality gives pairs to learn the others from, most selective first, with how many pairs."""
+    rules = []
+    for i, v in enumerate(looks):
+        key = v.column(v.key)
+        pairs = script.number(
+            f'SELECT sum(n * (n - 1) // 2)::BIGINT FROM (SELECT count(*) AS n FROM prepared WHERE "{key}" IS NOT NULL GROUP BY "{key}")'
+        )
+        if pairs >= FEWEST_TRAINING_PAIRS:
+            rules.append((pairs, i, v))
+    return [(v, pairs) for pairs, _, v in sorted(rules, key=lambda rule: rule[:2])[:TRAINING_RULES]]

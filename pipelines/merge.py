@@ -1,0 +1,174 @@
+"""Merge: one golden record per entity, each field from the best source that has it, with the row it came from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+
+import duckdb
+
+from catalog.entity import Attribute, Entity
+from pipelines.clean import PARQUET, working
+from pipelines.compile import SQL_TYPES
+from pipelines.dedupe import digest_sql, folder, load, set_digest_key
+from pipelines.errors import StageError
+from pipelines.run import Run
+from warehouse.commit import Commit, commit
+from warehouse.lake import literal, quoted
+from warehouse.tables import Columns
+
+ORIGIN: Columns = {
+    "_entity": "VARCHAR", "attribute": "VARCHAR", "_record": "VARCHAR", "_source": "VARCHAR", "_batch": "VARCHAR",
+    "_sheet": "VARCHAR", "_row": "BIGINT", "authority_rank": "INTEGER", "status": "VARCHAR", "values_seen": "BIGINT",
+    "sources_with_value": "BIGINT",
+}  # fmt: skip
+MEMBER: Columns = {
+    "_record": "VARCHAR", "_entity": "VARCHAR", "_source": "VARCHAR", "_batch": "VARCHAR", "_sheet": "VARCHAR",
+    "_row": "BIGINT", "_link": "VARCHAR", "_identifier": "VARCHAR", "_probability": "DOUBLE", "_matched_to": "VARCHAR",
+}  # fmt: skip
+
+
+def merge(run: Run, entity_id: str) -> None:
+    """Choose every field by the authority order of its attribute and commit the entity's three tables, whole.
+
+    Reads    staging/fusion__<entity>/
+    Writes   base.<entity>          one row per entity
+             base.<entity>__origin  one row per filled field: source, batch, sheet, row, and why this one
+             base.<entity>__member  one row per surviving record: the entity it stands in, and what linked it
+    Rows     each surviving record stands in exactly one entity, checked before the commit
+    Again    the same inputs give the same rows; a staged fusion that was committed is not committed twice
+    Source   survivorship: authority; last good authority value (stale); best other evidence (unconfirmed); else NULL
+    """
+    entity = run.catalog.entity(entity_id)
+    place = folder(run.workspace, entity_id)
+    fusion = load(run.workspace, entity_id)
+    outputs = {
+        f"base.{entity_id}": (golden_columns(entity), golden_sql(entity)),
+        f"base.{entity_id}__origin": (ORIGIN, origin_sql(entity)),
+        f"base.{entity_id}__member": (MEMBER, MEMBER_SQL),
+    }
+    with working(run) as con:
+        set_digest_key(con, run.workspace)
+        for name in ("records", "clusters"):
+            con.execute(f"CREATE VIEW {name} AS FROM read_parquet({literal(str(place / f'{name}.parquet'))})")
+        _ranks(con, entity, [s for s, _ in fusion.inputs])
+        statements = [("entity of each record", assigned_sql(entity)), ("best value of each field", chosen_sql(entity))]
+        con.execute(f"CREATE TEMP TABLE assigned AS\n{statements[0][1]}")
+        con.execute(f"CREATE TEMP TABLE chosen AS\n{statements[1][1]}")
+        files = {}
+        for table, (columns, sql) in outputs.items():
+            path = run.workspace.new_file(table, fusion.fusion.replace("#", "-"))
+            con.execute(f"COPY (\n{sql}\n) TO {literal(str(path))} {PARQUET}")
+            files[table] = (columns, path)
+            statements.append((table, sql))
+        surviving, placed, entities = con.execute(
+            "SELECT (SELECT count(*) FROM records), (SELECT count(DISTINCT _record) FROM assigned), count(*) FROM chosen"
+        ).fetchall()[0]
+    if surviving != placed:
+        raise StageError(f"merge of {entity_id}: {surviving} records survive, {placed} stand in an entity. Nothing was committed.")
+    proof = {"stage": "merge", "rows_in": surviving, "rows_out": {"in_one_entity": placed},
+             "equation": f"{surviving} = {placed} in one of {entities} entities"}
+    accepted = fusion.stages[0]["rows_in"]
+    commit(run.con, run.workspace, Commit(
+        absent=("ledger.fusion", "fusion", fusion.fusion),
+        files=files,
+        replace=frozenset(files),
+        rows={
+            "ledger.fusion": [{
+                "fusion": fusion.fusion, "entity": entity_id, "entity_hash": fusion.entity_hash,
+                "inputs_hash": fusion.inputs_hash, "inputs": json.dumps(fusion.inputs), "rows_in": accepted,
+                "rows_surviving": surviving, "entities": entities,
+                "model": json.dumps(fusion.model, ensure_ascii=False, default=str) if fusion.model else None,
+            }],
+            "ledger.stage": [{"subject": fusion.fusion, **s, "rows_out": json.dumps(s["rows_out"])} for s in (*fusion.stages, proof)],
+            "ledger.statement": [
+                {"subject": fusion.fusion, "stage": stage, "seq": i, "title": title, "sql": sql}
+                for i, (stage, title, sql) in enumerate(
+                    [*fusion.statements, *(("merge", t, s) for t, s in statements)], 1)
+            ],
+        },
+    ))  # fmt: skip
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def golden_columns(entity: Entity) -> Columns:
+    kinds = {a.name: "VARCHAR" if a.digest else SQL_TYPES[a.type] for a in entity.attributes}
+    return {"_entity": "VARCHAR", **kinds, "_records": "BIGINT", "_sources": "BIGINT"}
+
+
+def assigned_sql(entity: Entity) -> str:
+    """The entity id of each record: a keyed digest of the strongest identifier the cluster has, else of its first record."""
+    seeds = []
+    for identifier in entity.identifiers:
+        present = " AND ".join(f"{quoted(n)} IS NOT NULL" for n in identifier.attributes if n not in identifier.may_be_blank)
+        text = " || chr(31) || ".join(f"coalesce(CAST({quoted(n)} AS VARCHAR), '')" for n in identifier.attributes)
+        name = literal("+".join(identifier.attributes))
+        seeds.append(f"min({name} || chr(30) || {text}) FILTER ({present or 'TRUE'})")
+    seed = f"coalesce({', '.join([*seeds, 'c._cluster'])})"
+    return (
+        "SELECT r.*, c._cluster, c._link, c._identifier, c._probability, c._matched_to, e._entity\n"
+        "FROM records AS r JOIN clusters AS c USING (_record)\n"
+        f"JOIN (\n  SELECT c._cluster, left({digest_sql(literal(entity.id) + ' || chr(29) || ' + seed)}, 32) AS _entity\n"
+        "  FROM records AS r JOIN clusters AS c USING (_record) GROUP BY c._cluster\n) AS e ON e._cluster = c._cluster"
+    )
+
+
+def _ranks(con: duckdb.DuckDBPyConnection, entity: Entity, sources: Sequence[str]) -> None:
+    """Table `authority` (source, one rank per attribute): the authority order, spelled out for the sources at hand."""
+    names = [a.name for a in entity.attributes]
+    columns = ", ".join(f"{quoted(n)} INTEGER" for n in names)
+    con.execute(f"CREATE TEMP TABLE authority (_source VARCHAR, {columns})")
+    rows = [[s, *(entity.rank(n, s) for n in names)] for s in sorted(set(sources))]
+    con.executemany(f"INSERT INTO authority VALUES ({', '.join('?' * (len(names) + 1))})", rows)
+
+
+def chosen_sql(entity: Entity) -> str:
+    """One row per entity; per attribute the value with its place. Order: authority, fresh before stale, newest, then value."""
+    fields = ",\n  ".join(_chosen(a) for a in entity.attributes)
+    return (
+        f"SELECT _entity,\n  {fields},\n  count(*) AS _records, count(DISTINCT t._source) AS _sources\n"
+        "FROM assigned AS t JOIN authority USING (_source)\nGROUP BY _entity"
+    )
+
+
+def _chosen(attribute: Attribute) -> str:
+    name = f"t.{quoted(attribute.name)}"
+    origin = f"t.{quoted(attribute.name + '__from')}"
+    value = digest_sql(f"CAST({name} AS VARCHAR)") if attribute.digest else name
+    rank = f"authority.{quoted(attribute.name)}"
+    place = (f"struct_pack(v := {value}, record := _record, source := _source, batch := coalesce({origin}.batch, _batch), "
+             f"sheet := CASE WHEN {origin} IS NULL THEN _sheet ELSE {origin}.sheet END, "
+             f"\"row\" := coalesce({origin}.\"row\", _row), rank := {rank}, stale := {origin} IS NOT NULL)")
+    order = f"row({rank}, {origin} IS NOT NULL, -_recency, CAST({name} AS VARCHAR), _record)"
+    return (
+        f"arg_min({place}, {order}) FILTER ({name} IS NOT NULL) AS {quoted(attribute.name)},\n"
+        f"  count(DISTINCT {name}) AS {quoted(attribute.name + '__values')}, "
+        f"count(DISTINCT _source) FILTER ({name} IS NOT NULL) AS {quoted(attribute.name + '__sources')}"
+    )
+
+
+def golden_sql(entity: Entity) -> str:
+    fields = ", ".join(f"{quoted(a.name)}.v AS {quoted(a.name)}" for a in entity.attributes)
+    return f"SELECT _entity, {fields}, _records, _sources FROM chosen ORDER BY _entity"
+
+
+def origin_sql(entity: Entity) -> str:
+    """Status: authority (rank 1), stale (an older row of the authority), unconfirmed (any other source)."""
+    parts = []
+    for a in entity.attributes:
+        c = quoted(a.name)
+        parts.append(
+            f"SELECT _entity, {literal(a.name)} AS attribute, {c}.record AS _record, {c}.source AS _source, {c}.batch AS _batch, "
+            f"{c}.sheet AS _sheet, {c}.\"row\" AS _row, {c}.rank AS authority_rank, "
+            f"CASE WHEN {c}.rank > 1 THEN 'unconfirmed' WHEN {c}.stale THEN 'stale' ELSE 'authority' END AS status, "
+            f"{quoted(a.name + '__values')} AS values_seen, {quoted(a.name + '__sources')} AS sources_with_value\n"
+            f"FROM chosen WHERE {c} IS NOT NULL"
+        )
+    return "SELECT * FROM (\n" + "\nUNION ALL\n".join(parts) + "\n) AS fields ORDER BY _entity, attribute"
+
+
+MEMBER_SQL = (
+    'SELECT _record, _entity, _source, "_batch", "_sheet", "_row", _link, _identifier, _probability, _matched_to\n'
+    "FROM assigned ORDER BY _record"
+)

@@ -1,0 +1,11 @@
+-- rule:     postcode
+-- kind:     clean
+-- does:     keeps the six digits of a postcode
+-- zh:       邮政编码：六位数字
+-- finding:  postcode_unreadable
+-- example:  '510030' -> '510030'
+-- example:  '510 030' -> '510030'
+-- example:  '51003' -> NULL
+-- example:  '000000' -> NULL
+-- example:  '广州' -> NULL
+CASE WHEN regexp_matches(translate(value, ' -', ''), '^[0-9]{6}$') THEN nullif(translate(value, ' -', ''), '000000') END

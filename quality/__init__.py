@@ -1,0 +1,1 @@
+"""What good data is, and how good what was sent is: expectations, timeliness, scores."""

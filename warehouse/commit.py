@@ -1,0 +1,84 @@
+"""The one way to change the warehouse: heavy files first, then one short transaction that names them.
+
+Workers write immutable Parquet files in parallel, outside the catalogue. A commit registers them together with the
+ledger rows and the checks in ONE transaction, one process at a time (DuckLake loses updates of concurrent writers:
+duckdb/ducklake issues 1094 and 1404). The guard is a file lock that the kernel frees when its process dies. A file
+that was written and never registered is garbage, not data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.lake import ensure_table, literal, quoted, table
+from warehouse.layout import Workspace
+from warehouse.tables import TABLES, Columns
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Everything one batch or one fusion adds.
+
+    `absent` is a (table, column, value) that must not be there yet: files have no keys, and registering one twice
+    would double its rows. `replace` names tables whose rows go first (a golden table is rewritten whole).
+    """
+
+    absent: tuple[str, str, str]
+    files: Mapping[str, tuple[Columns, Path]] = field(default_factory=dict)
+    rows: Mapping[str, Rows] = field(default_factory=dict)
+    replace: frozenset[str] = frozenset()
+
+
+def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit) -> bool:
+    """Apply `change` whole or not at all. False: it was there already, and nothing changed.
+
+    `con` has the lake attached for writing. A kill at any moment leaves the state before or after.
+    """
+    with workspace.locked("commit"):
+        con.execute("BEGIN TRANSACTION")
+        try:
+            name, column, value = change.absent
+            known = con.execute(f"SELECT count(*) FROM {table(name)} WHERE {quoted(column)} = ?", [value]).fetchone()
+            if known and known[0]:
+                con.execute("ROLLBACK")
+                return False
+            for name, (columns, path) in change.files.items():
+                ensure_table(con, name, columns)
+                if name in change.replace:
+                    con.execute(f"DELETE FROM {table(name)}")
+                _register(con, name, path)
+            for name, rows in change.rows.items():
+                insert(con, name, rows)
+            con.execute("COMMIT")
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+    return True
+
+
+def insert(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:
+    """Append rows to one of the platform's own tables; keys that a row lacks are NULL."""
+    if not rows:
+        return
+    columns = TABLES[name][1]
+    arrow = pa.table({c: pa.array([row.get(c) for row in rows]) for c in columns})
+    con.register("_incoming", arrow)
+    select = ", ".join(f"CAST({quoted(c)} AS {kind}) AS {quoted(c)}" for c, kind in columns.items())
+    con.execute(f"INSERT INTO {table(name)} SELECT {select} FROM _incoming")
+    con.unregister("_incoming")
+
+
+def _register(con: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    layer, rest = name.split(".", 1)
+    con.execute(
+        f"CALL ducklake_add_data_files('lake', {literal(rest)}, {literal(str(path))}, "
+        f"schema => {literal(layer)}, allow_missing => true)"
+    )

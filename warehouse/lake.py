@@ -1,0 +1,144 @@
+"""The lake: the only module that says ATTACH, LOAD or knows that DuckLake is behind the tables."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from warehouse.layout import Workspace
+from warehouse.tables import TABLES, Columns
+
+LAYERS = ("raw", "std", "quarantine", "base", "quality", "ledger")
+
+INLINED = ("quality", "ledger")
+
+#: Rows up to this many per insert stay in the catalogue instead of becoming a tiny Parquet file each.
+INLINE_ROWS = 500
+
+
+class LakeError(Exception):
+    """The warehouse cannot be opened. The message says what to do."""
+
+    exit_code = 20
+
+
+def quoted(*names: str) -> str:
+    """`"a"."b"`: an identifier that can hold anything a department may write into a header."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def literal(value: str | None) -> str:
+    """A string as an SQL literal, for the statements (COPY, ATTACH) that take no parameters."""
+    return "NULL" if value is None else "'" + value.replace("'", "''") + "'"
+
+
+def table(name: str) -> str:
+    """`std.police__resident` as a quoted name in the lake."""
+    layer, rest = name.split(".", 1)
+    return quoted("lake", layer, rest)
+
+
+def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB that spills into the workspace. No network, no automatic extensions."""
+    settings = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "temp_directory": str(workspace.scratch),
+    }
+    if os.environ.get("DMP_MEMORY"):
+        settings["memory_limit"] = os.environ["DMP_MEMORY"]
+    if os.environ.get("DMP_THREADS"):
+        settings["threads"] = os.environ["DMP_THREADS"]
+    con = duckdb.connect(config=settings)
+    con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+    return con
+
+
+def attach(con: duckdb.DuckDBPyConnection, workspace: Workspace, *, read_only: bool) -> None:
+    """Attach the lake of `workspace` as `lake`.
+
+    The WAL journal lets readers and the one writer work at the same time, and lets a read-only attach open a
+    catalogue whose writer was killed in mid-commit; with SQLite's default journal neither holds.
+    """
+    for extension in ("sqlite_scanner", "ducklake"):
+        con.execute(f"LOAD {literal(str(_extension(extension)))}")
+    if read_only and not workspace.lake_catalog.is_file():
+        raise LakeError(f"{workspace.root} holds no warehouse yet. Run `dmp init` first.")
+    mode = "READ_ONLY, " if read_only else ""
+    con.execute(
+        f"ATTACH {literal('ducklake:sqlite:' + str(workspace.lake_catalog))} AS lake "
+        f"({mode}DATA_PATH {literal(str(workspace.lake_data) + '/')}, META_JOURNAL_MODE 'WAL')"
+    )
+
+
+@contextmanager
+def reading(workspace: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that can only read; sees one snapshot per statement, never waits for a writer."""
+    con = connect(workspace)
+    try:
+        attach(con, workspace, read_only=True)
+        yield con
+    finally:
+        con.close()
+
+
+def create(workspace: Workspace) -> None:
+    """Make the lake with its layers and the platform's own tables. A second call changes nothing."""
+    workspace.create()
+    with workspace.locked("commit"):
+        con = connect(workspace)
+        try:
+            attach(con, workspace, read_only=False)
+            con.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
+            for layer in LAYERS:
+                con.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted('lake', layer)}")
+                # Inlining reserves names such as row_id, which a department may well use: only for our own tables.
+                if layer in INLINED:
+                    con.execute(f"CALL lake.set_option('data_inlining_row_limit', {INLINE_ROWS}, schema => {literal(layer)})")
+            for name, (_, columns) in TABLES.items():
+                ensure_table(con, name, columns)
+        finally:
+            con.close()
+    for file in workspace.lake.glob("catalog.sqlite*"):
+        file.chmod(0o600)
+
+
+def ensure_table(con: duckdb.DuckDBPyConnection, name: str, columns: Columns) -> None:
+    """Make the table, or add the columns it lacks: a contract may grow, older rows then hold NULL there."""
+    wanted = dict(columns)
+    existing = table_columns(con, name)
+    if not existing:
+        body = ", ".join(f"{quoted(column)} {kind}" for column, kind in wanted.items())
+        con.execute(f"CREATE TABLE IF NOT EXISTS {table(name)} ({body})")
+        return
+    for column, kind in wanted.items():
+        if column not in existing:
+            con.execute(f"ALTER TABLE {table(name)} ADD COLUMN {quoted(column)} {kind}")
+
+
+def table_columns(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]:
+    """Column -> type of a table in the lake; empty where there is no such table."""
+    layer, rest = name.split(".", 1)
+    rows = con.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() "
+        "WHERE database_name = 'lake' AND schema_name = ? AND table_name = ? ORDER BY column_index",
+        [layer, rest],
+    ).fetchall()
+    return dict(rows)
+
+
+def _extension(name: str) -> Path:
+    """Path of an extension that came as a wheel: LOAD by path needs no network."""
+    module = f"duckdb_extension_{name}"
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise LakeError(f"package {module.replace('_', '-')} is missing; `make setup` installs it")
+    path = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+    if not path.is_file():
+        raise LakeError(f"{module} does not fit duckdb {duckdb.__version__}; both must have the same version")
+    return path
