@@ -1,4 +1,4 @@
-"""How often records are linked rightly, measured on public data whose truth is known. `make accuracy` runs it.
+"""How often records are linked rightly, measured on public data whose truth is known: `python -m benchmarks.accuracy`.
 
 Pairs of rows count, pairs within one source included. Nothing here is tuned to a data set: every entity below says only
 what an entity YAML says (kinds of attributes, and for sites that a site is a place). The truth is read after the run.
@@ -9,7 +9,6 @@ Data: folder `data` of DMP_SHARED, by default ../shared beside the repository.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from catalog.entity import Entity
 from pipelines.link import link
@@ -37,7 +34,7 @@ class Score:
 
 @dataclass(frozen=True)
 class DataSet:
-    """`load` makes records (as `link` reads them) and truth (`_record`, `entity`); `baseline` names columns that must be equal."""
+    """`load` makes records (as `link` reads them) and truth (`_record`, `entity`); the plain rule wants `baseline` equal."""
 
     name: str
     folder: str
@@ -85,7 +82,8 @@ def _febrl(number: int) -> Callable[[duckdb.DuckDBPyConnection, Path], None]:
         con.execute(f"CREATE TABLE raw AS SELECT row_number() OVER () AS n, * FROM {_read(folder / f'dataset{number}.csv')}")
         con.execute(f"CREATE TABLE records AS SELECT format('{{:05d}}', n) AS _record, 'febrl' AS _source, {columns} FROM raw")
         con.execute(
-            "CREATE TABLE truth AS SELECT format('{:05d}', n) AS _record, regexp_extract(rec_id, 'rec-(\\d+)-', 1) AS entity FROM raw"
+            "CREATE TABLE truth AS"
+            " SELECT format('{:05d}', n) AS _record, regexp_extract(rec_id, 'rec-(\\d+)-', 1) AS entity FROM raw"
         )
 
     return load
@@ -115,7 +113,9 @@ PERSON = ("given_name", "surname", "date_of_birth")
 
 DATA = (
     DataSet("chicago, nothing said", "chicago-early-childhood", _chicago, SITE, ("address", "phone"), {}),
-    DataSet("chicago, a site is a place", "chicago-early-childhood", _chicago, SITE, ("address", "phone"), {"block": ["address"]}),
+    DataSet(
+        "chicago, a site is a place", "chicago-early-childhood", _chicago, SITE, ("address", "phone"), {"block": ["address"]}
+    ),
     *(DataSet(f"febrl {n}", "febrl-1-2-3", _febrl(n), FEBRL, PERSON, {}) for n in (1, 2, 3)),
     DataSet("splink fake_1000", "splink-fake-1000", _fake, FAKE, ("first_name", "surname", "dob"), {}),
 )
@@ -125,9 +125,11 @@ def score(con: duckdb.DuckDBPyConnection, groups: str) -> Score:
     """Pairwise, `groups` being a query of `_record` and `g`."""
 
     def pairs(by: str) -> int:
-        return con.execute(
-            f"SELECT coalesce(sum(n * (n - 1) // 2), 0)::BIGINT FROM (SELECT count(*) AS n FROM truth JOIN ({groups}) USING (_record) GROUP BY {by})"
-        ).fetchall()[0][0]
+        counted = con.execute(
+            "SELECT coalesce(sum(n * (n - 1) // 2), 0)::BIGINT FROM"
+            f" (SELECT count(*) AS n FROM truth JOIN ({groups}) USING (_record) GROUP BY {by})"
+        ).fetchall()
+        return int(counted[0][0])
 
     rows = con.execute("SELECT count(*) FROM records").fetchall()[0][0]
     true, found, both = pairs("entity"), pairs("g"), pairs("entity, g")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,12 @@ log = logging.getLogger(__name__)
 
 
 class BatchHeld(AirflowFailException):
-    """The gate holds a batch. Never retried: the same file would be held again. Its text is the verdict's sentence."""
+    """The gate holds batches; each as {batch, zh, en}. Never retried: the same file would be held again."""
+
+    def __init__(self, held: Sequence[Mapping[str, str]]) -> None:
+        super().__init__("\n".join(f"{h['batch']}: {h['zh']} / {h['en']}" for h in held))
+        self.zh = "；".join(f"{h['batch']}：{h['zh']}" for h in held)
+        self.en = "; ".join(f"{h['batch']}: {h['en']}" for h in held)
 
 
 def notify(context: Mapping[str, Any]) -> None:
@@ -42,9 +47,8 @@ def notice(context: Mapping[str, Any]) -> dict[str, str]:
     """Which source or entity, what happened, what to do next."""
     ti, problem = context["ti"], context.get("exception")
     about = ti.dag_id.split("__", 1)[-1]
-    batch = str(getattr(ti, "rendered_map_index", None) or "")
     kind, zh, en = _explain(problem, ti.dag_id)
-    return {"at": _now().isoformat(timespec="seconds"), "kind": kind, "about": about, "batch": batch, "dag": ti.dag_id,
+    return {"at": _now().isoformat(timespec="seconds"), "kind": kind, "about": about, "dag": ti.dag_id,
             "task": ti.task_id, "run": ti.run_id, "zh": zh, "en": en}
 
 
@@ -52,7 +56,8 @@ def _explain(problem: object, dag_id: str) -> tuple[str, str, str]:
     where_zh, where_en = f"在 Airflow 中打开 {dag_id} 的该任务日志", f"open this task's log under {dag_id} in Airflow"
     kind = type(problem).__name__
     if isinstance(problem, BatchHeld):
-        return "held", f"批次被拦下，未入库：{problem}", f"The batch is held and not in the warehouse: {problem}"
+        return ("held", f"批次被拦下，未入库，请部门改正后重新报送。{problem.zh}",
+                f"Held, not in the warehouse; the department mends the file and sends it again. {problem.en}")
     if kind == "CatalogError":
         return ("configuration", f"目录配置有误，请按所示文件和行号修改，下次运行自动生效：{problem}",
                 f"The catalogue is wrong; mend the file and line named here, the next run picks it up: {problem}")

@@ -1,8 +1,12 @@
-"""One DAG per entity: when any of its sources has new accepted rows, find who is who and merge golden records."""
+"""One DAG per entity: when any of its sources has new accepted rows, find who is who and merge golden records.
+
+It also looks once a night, for an event may get lost (a gate that commits and is killed before it says so); where
+nothing changed, that is one short task.
+"""
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, AssetAny, dag, get_parsing_context, task
+from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, conf, dag, get_parsing_context, task
 
 from catalog.contract import Contract
 from catalog.entity import Entity, load_entity
@@ -17,7 +21,10 @@ def fusion(entity: Entity, sources: list[str]) -> DAG:
         description=f"{entity.title.zh} · {entity.title.en}",
         doc_md=f"# {entity.title.zh} · {entity.title.en}\n\n" + "\n".join(f"- std/{s}" for s in sources),
         # Any, not all: one late department must not stop the merge of what the others sent.
-        schedule=AssetAny(*(std_asset(s) for s in sources)) if sources else None,
+        schedule=AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable("30 2 * * *", timezone=conf.get("core", "default_timezone")),
+            assets=AssetAny(*(std_asset(s) for s in sources)),
+        ) if sources else None,
         catchup=False,
         max_active_runs=1,
         tags={"fusion", entity.library or entity.id},

@@ -1,20 +1,19 @@
-"""One DAG per contract: collect what was dropped, then clean and gate each batch. An accepted batch wakes the fusion.
+"""One DAG per contract: collect what was dropped, clean it, gate it. An accepted batch wakes the fusion of its entity.
 
-Every batch is a mapped task group of its own, so a held one turns the run red and stops none of the others.
+Batches of one source go through in order of arrival, in one task each stage: the version of a period follows from what
+was committed before. A held batch is committed as held and the next one goes on; the task `held` then turns the run red.
 """
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, CronTriggerTimetable, dag, get_current_context, get_parsing_context, task, task_group
+from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, dag, get_current_context, get_parsing_context, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog.contract import Contract
 from catalog.yaml_file import CatalogError
 from dags._common import COMMIT_POOL, TASK_HABITS, contracts, hourly, std_asset, task_run, unreadable
 from dags._notice import BatchHeld
 from dags._page import page
-
-#: Batches that one run takes; Airflow maps 1024 at most, and the next run takes the rest.
-AT_ONCE = 1000
 
 
 def intake(contract: Contract) -> DAG:
@@ -31,45 +30,52 @@ def intake(contract: Contract) -> DAG:
         default_args=TASK_HABITS | {"owner": contract.department.zh},
     )
     def flow() -> None:
-        @task
+        @task.short_circuit
         def collect() -> list[str]:
+            """Nothing has come: the rest is skipped."""
             from pipelines.collect import collect
 
             with task_run() as run:
-                return collect(run, source)[:AT_ONCE]
+                return collect(run, source)
 
-        @task(map_index_template="{{ task.op_kwargs['batch'] }}")
-        def clean(batch: str) -> str:
+        @task
+        def clean(batches: list[str]) -> list[str]:
             from pipelines.clean import clean
 
             with task_run() as run:
-                clean(run, batch)
-            return batch
+                for batch in batches:
+                    clean(run, batch)
+            return batches
 
-        @task(map_index_template="{{ task.op_kwargs['batch'] }}", pool=COMMIT_POOL, outlets=[asset])
-        def gate(batch: str) -> str:
+        @task.branch(pool=COMMIT_POOL, outlets=[asset])
+        def gate(batches: list[str]) -> str | None:
+            """Accepted batches make an event of the asset; where none was, the task is skipped and makes none."""
             from pipelines.gate import gate
 
             with task_run() as run:
-                verdict = gate(run, batch)
-            if verdict.state == "hold":
-                raise BatchHeld(verdict.sentence)
-            get_current_context()["outlet_events"][asset].extra = {"batch": batch, "verdict": verdict.state}
-            return verdict.state
+                verdicts = [gate(run, batch) for batch in batches]
+            held = [v for v in verdicts if v.state == "hold"]
+            context = get_current_context()
+            context["ti"].xcom_push(key="held", value=[{"batch": v.batch, "zh": v.zh, "en": v.en} for v in held])
+            if len(held) == len(verdicts):
+                raise AirflowSkipException("no batch was accepted")
+            context["outlet_events"][asset].extra = {v.batch: v.state for v in verdicts}
+            return "held" if held else None
 
-        @task_group
-        def each(batch: str) -> None:
-            gate(batch=clean(batch=batch))
+        @task(trigger_rule=TriggerRule.NONE_FAILED)
+        def held() -> None:
+            """Red, with the reasons; in a run without a held batch it is skipped."""
+            raise BatchHeld(get_current_context()["ti"].xcom_pull(task_ids="gate", key="held"))
 
-        each.expand(batch=collect())
+        gate(clean(collect())) >> held()
 
     return flow()
 
 
 # A task reads its own contract only; the DAG processor reads them all.
 asked = (get_parsing_context().dag_id or "").removeprefix("intake__")
-for source, contract in contracts(only=asked).items():
+for name, contract in contracts(only=asked).items():
     if isinstance(contract, CatalogError):
-        unreadable(f"intake__{source}", contract)
+        unreadable(f"intake__{name}", contract)
     else:
         intake(contract)

@@ -31,14 +31,14 @@ from typing import Any, TextIO
 
 import psutil
 
+from pipelines.run import open_run
 from warehouse.layout import Workspace, write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 USER = "admin"
 #: Tasks that commit to the warehouse take its one slot: they wait in the scheduler, not in a worker.
 COMMIT_POOL = "warehouse_commit"
-#: Component -> its command. Stopped in reverse: a running task reports to the execution API, so that goes late.
-#: Two API servers, because on SQLite one deadlocks with itself: the audit log of a user's POST waits for the database
+#: Component -> its command. Two API servers, because on SQLite one deadlocks with itself: the audit log of a user's POST waits for the database
 #: in the event loop, while a task's request that holds the database waits for that loop to end its transaction. It
 #: lasts until SQLite gives up after five seconds, then the POST fails ("database is locked"; seen with Airflow 3.3.2).
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -92,11 +92,13 @@ class Environment:
 
 
 def prepare(workspace: Workspace, catalog: Path | None = None) -> Environment:
-    """Make AIRFLOW_HOME in the workspace: links, secrets, metadata database. A second call changes nothing.
+    """Make the workspace and in it AIRFLOW_HOME: links, secrets, metadata database. A second call changes nothing.
 
     Secrets are random, mode 600, and stay when they exist. The database is migrated when it was made by another
     version of Airflow.
     """
+    with open_run(workspace=workspace.root, catalog=catalog):  # makes the warehouse, so that no two first tasks do it at once
+        pass
     home = workspace.airflow
     for folder in (home, home / "logs", home / "secrets"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,6 +139,8 @@ def _variables(workspace: Workspace, home: Path, catalog: Path | None) -> dict[s
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
     }
+    # Several tasks run at once; DuckDB's own default would let each take four fifths of the memory.
+    kept.setdefault("DMP_MEMORY", f"{psutil.virtual_memory().total // 5 // 2**20}MiB")
     if catalog is not None:
         kept["DMP_CATALOG"] = str(catalog.resolve())
     return kept
@@ -186,6 +190,10 @@ class Api:
         told = self._send("GET", "/api/v2/monitor/health", None)
         return {name: part.get("status") or "" for name, part in told.items()}
 
+    def greet_execution_api(self) -> None:
+        """Raise OSError or AirflowError until the execution API at this address answers."""
+        self._send("GET", "/execution/health", None)
+
     def dags(self) -> set[str]:
         """Ids of every DAG that the DAG processor found."""
         found: set[str] = set()
@@ -233,6 +241,11 @@ class Api:
         """Task instances of one run, with task_id, map_index, state, duration."""
         path = f"/dags/{dag}/dagRuns/{urllib.parse.quote(run_id, safe='')}/taskInstances"
         return list(self.call("GET", path, limit=1000)["task_instances"])
+
+    def retrying(self) -> list[dict[str, Any]]:
+        """Task instances that failed and wait for their next try."""
+        path = "/dags/~/dagRuns/~/taskInstances"
+        return list(self.call("GET", path, state="up_for_retry", limit=100)["task_instances"])
 
     def asset_events(self, asset: str) -> list[dict[str, Any]]:
         """Events of the asset of exactly this name, newest first."""
@@ -301,10 +314,11 @@ class Handle:
             raise AirflowError(f"{error}: {', '.join(missing)} missing.\n" + "\n".join(self.api.import_errors())) from None
 
     def stop(self) -> None:
-        """Ask each component to end, the api-server last; what is left after its time is killed with its children."""
-        for component in reversed(tuple(COMPONENTS)):
-            if process := self.processes.pop(component, None):
-                _stop(process)
+        """Ask the scheduler to end, which waits for running tasks, then the others; kill what is left after its time."""
+        scheduler = self.processes.pop("scheduler", None)
+        _stop([scheduler] if scheduler else [])
+        _stop(list(self.processes.values()))
+        self.processes.clear()
         self._closing.close()
 
     def __enter__(self) -> Handle:
@@ -381,9 +395,10 @@ def _only_one(environment: Environment, url: str) -> TextIO:
 
 
 def _is_ready(api: Api, components: Sequence[str], execution_port: int) -> bool:
-    if "execution-api" in components and is_free(execution_port):
-        return False
     try:
+        if "execution-api" in components:
+            # Its first answer takes seconds, more than a task waits; this request is the first.
+            Api(f"http://127.0.0.1:{execution_port}", "").greet_execution_api()
         told = api.health()
     except (OSError, AirflowError):
         return False
@@ -409,20 +424,48 @@ def _end_with(parent: int) -> None:
             os._exit(1)
 
 
-def _stop(process: subprocess.Popen[bytes], patience: float = 20) -> None:
-    """SIGTERM to the component, which ends its own children in order; SIGKILL to whatever of them remains."""
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        family = []
-    process.terminate()
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for child in psutil.wait_procs(family, timeout=2)[1]:
+def _stop(processes: Sequence[subprocess.Popen[bytes]], patience: float = 20) -> None:
+    """SIGTERM to each, which ends its own children in order; SIGKILL to whatever of them remains."""
+    families = [child for process in processes for child in _children(process.pid)]
+    for process in processes:
+        process.terminate()
+    end = time.monotonic() + patience
+    for process in processes:
+        try:
+            process.wait(max(0.1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for child in psutil.wait_procs(families, timeout=1)[1]:
         child.kill()
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def serve(workspace: Workspace, port: int = 8080, say: Callable[[str], None] = print) -> None:
+    """Run this workspace's Airflow in the foreground until Ctrl-C or SIGTERM. What `dmp airflow` does."""
+    environment = prepare(workspace)
+    if not is_free(port):
+        taken, port = port, free_port()
+        say(f"端口 {taken} 已被占用，改用 {port} · port {taken} is taken, using {port}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with start(environment, port=port) as handle:
+        say(f"Airflow    {handle.url}\n"
+            f"用户 user   {USER}\n"
+            f"密码 password   {environment.password_file}\n"
+            f"日志 logs   {environment.home / 'logs'}\n"
+            f"Ctrl-C 停止 · stops it")
+        try:
+            while True:
+                handle.check()
+                time.sleep(1)
+        except KeyboardInterrupt:
+            say("正在停止 · stopping")
 
 
 def _last_lines(text: str, count: int = 15) -> str:

@@ -76,7 +76,7 @@ def working(run: Run) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def compile_contract(contract: Contract) -> Compiled:
     """The SELECTs of a contract. Pure: `dmp sql` prints what this returns."""
-    return compile_select([_spec(contract, c) for c in contract.mapped], "raw")
+    return compile_select([_spec(contract, c) for c in contract.mapped], "raw", defect="_defect")
 
 
 def _spec(contract: Contract, column: Column) -> ColumnSpec:

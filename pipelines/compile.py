@@ -17,7 +17,7 @@ ColumnType = Literal["text", "integer", "number", "date", "timestamp", "boolean"
 SQL_TYPES: Mapping[ColumnType, str] = {
     "text": "VARCHAR",
     "integer": "BIGINT",
-    "number": "DECIMAL(38, 8)",  # exact; eight decimals keep a coordinate in degrees to a millimetre
+    "number": "DECIMAL(38,8)",  # exact; eight decimals keep a coordinate in degrees to a millimetre
     "date": "DATE",
     "timestamp": "TIMESTAMP",  # the clock on the wall in China, which has one zone
     "boolean": "BOOLEAN",
@@ -42,9 +42,10 @@ _CASTS: Mapping[ColumnType, str] = {
         CASE WHEN regexp_matches(value, '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)$') THEN coalesce(
           CAST(TRY_CAST(value AS DECIMAL(18, 8)) AS DECIMAL(38, 8)), TRY_CAST(value AS DECIMAL(38, 8))
         ) END""",
-    "date": "CASE WHEN regexp_matches(value, '^[0-9]{4}-[0-9]{2}-[0-9]{2}$') THEN TRY_CAST(value AS DATE) END",
+    "date": """
+        CASE WHEN regexp_matches(value, '^[0-9]{4}-[0-9]{2}-[0-9]{2}$') AND value >= '0001' THEN TRY_CAST(value AS DATE) END""",
     "timestamp": """
-        CASE WHEN regexp_matches(value, '^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?$')
+        CASE WHEN regexp_matches(value, '^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?$') AND value >= '0001'
         THEN TRY_CAST(value AS TIMESTAMP) END""",
     "boolean": "CASE lower(value) WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END",
 }
@@ -119,8 +120,12 @@ def compile_select(
     raw_relation: str,
     judged_relation: str = "judged",
     lookups: Mapping[str, str] | None = None,
+    defect: str | None = None,
 ) -> Compiled:
     """Compile the columns of a contract.
+
+    `defect` names a raw column that holds a finding code where the row itself is broken (too short, unreadable); such
+    a row is refused, whatever its cells say.
 
     Relations are given as SQL, quoted where they need it; `lookups` says where a reference table is, if not under
     its own name.
@@ -128,9 +133,9 @@ def compile_select(
     Reads   raw_relation: `_batch`, `_sheet`, `_row`, and every source column as VARCHAR
     Rows    raw = judged = std + quarantine
     Raises  RuleError for an unknown rule, argument or column, for columns whose clean rules wait for each other,
-            and for two output columns of one name
+            and for names that are taken or reserved
     """
-    _refuse_repeated_names(columns)
+    _refuse_bad_names(columns)
     chain = _Chain(columns)
     for column in _in_order(columns):
         chain.clean(column)
@@ -139,10 +144,10 @@ def compile_select(
     places = {name: _relation(relation) for name, relation in (lookups or {}).items()}
     judged = _relation(judged_relation)
     return Compiled(
-        judged_sql=_text(chain.select(_relation(raw_relation), places)),
+        judged_sql=_text(chain.select(_relation(raw_relation), places, defect)),
         findings_sql=_text(_findings(columns, judged)),
         std_sql=_text(_std(columns, judged)),
-        quarantine_sql=_text(_quarantine(columns, judged)),
+        quarantine_sql=_text(_quarantine(columns, judged, defect)),
         lookups=tuple(sorted(chain.lookups)),
         steps=chain.steps(),
     )
@@ -218,30 +223,32 @@ class _Chain:
         self._add(column, f"{column.name}__given", exp.case().when(exp.not_(missing), exp.true()))
         self._add(column, f"{column.name}__failed", _code_list(codes))
 
-    def select(self, raw: exp.Table, places: Mapping[str, exp.Table]) -> exp.Select:
+    def select(self, raw: exp.Table, places: Mapping[str, exp.Table], defect: str | None) -> exp.Select:
         """The whole statement: `sent`, then one CTE per level, then the output columns in the contract's order."""
         sent = [_column(column.source).as_(_sent(column), quoted=True) for column in self.columns]
-        statement = exp.select().with_("sent", as_=exp.select(*_provenance(), *sent).from_(raw))
+        broken = [_column(defect)] if defect else []
+        first = exp.select(*_provenance(), *broken, *sent).from_(raw)
+        statement = exp.Select().with_("sent", as_=first, copy=False)  # copying at every step would take a second
         last = "sent"
         for level in range(1, max(self._level.values()) + 1):
-            adds = [a.expression.as_(a.name, quoted=True) for a in self._added if a.level == level]
-            step = exp.select(exp.Star(), *adds).from_(exp.to_table(last))
+            adds = [_from(last, a.expression).as_(a.name, quoted=True, copy=False) for a in self._added if a.level == level]
+            step = exp.Select(expressions=[exp.Star(), *adds]).from_(exp.to_table(last), copy=False)
             last = f"step_{level}"
-            statement = statement.with_(last, as_=step)
+            statement = statement.with_(last, as_=step, copy=False)
         for table in list(statement.find_all(exp.Table)):
             if table.name in self.lookups and table.name in places:
                 alias = table.alias or table.name
                 table.replace(exp.alias_(places[table.name].copy(), alias, table=True))
-        return statement.select(*_provenance(), *self._outputs()).from_(exp.to_table(last))
+        outputs = [*_provenance(), *self._outputs(defect)]
+        return statement.select(*outputs, copy=False).from_(exp.to_table(last), copy=False)
 
     def steps(self) -> tuple[CompiledStep, ...]:
         return tuple(
-            CompiledStep(f"step_{a.level}", a.name, a.column, a.rule)
-            for a in sorted(self._added, key=lambda a: a.level)
+            CompiledStep(f"step_{a.level}", a.name, a.column, a.rule) for a in sorted(self._added, key=lambda a: a.level)
         )
 
-    def _outputs(self) -> list[exp.Expr]:
-        outputs: list[exp.Expr] = []
+    def _outputs(self, defect: str | None) -> list[exp.Expr]:
+        outputs: list[exp.Expr] = [_column(defect)] if defect else []
         for column in self.columns:
             failed, value = f"{column.name}__failed", _column(self._values[column.name])
             kept = exp.case().when(_empty(failed), value) if column.on_fail == "null" else value
@@ -249,6 +256,8 @@ class _Chain:
             outputs += [exp.alias_(kept, column.name, quoted=True), _column(f"{column.name}__given")]
             outputs += [_column(failed), exp.alias_(sent, f"{column.name}__sent", quoted=True)]
         refusals = [_refuses(column) for column in self.columns if _can_refuse(column)]
+        if defect:
+            refusals.insert(0, _filled(defect))
         outputs.append(exp.alias_(exp.or_(*refusals) if refusals else exp.false(), "_refused", quoted=True))
         return outputs
 
@@ -307,9 +316,7 @@ class _Chain:
         for name in call.arguments:
             if name not in names:
                 takes = ", ".join(names) or "none"
-                raise RuleError(
-                    f"{where}: there is no argument '{name}'{nearest(name, names)} It takes: {takes}."
-                )
+                raise RuleError(f"{where}: there is no argument '{name}'{nearest(name, names)} It takes: {takes}.")
         inputs: dict[str, exp.Expr] = {}
         for argument in rule.arguments:
             text = call.arguments.get(argument.name)
@@ -333,9 +340,7 @@ def _code_list(codes: Sequence[exp.Expr]) -> exp.Expr:
     if not codes:
         return exp.cast(exp.null(), "VARCHAR[]")
     joined = exp.func("concat_ws", _blank(), *codes, dialect="duckdb")
-    return exp.func(
-        "string_split", exp.func("nullif", joined, exp.Literal.string("")), _blank(), dialect="duckdb"
-    )
+    return exp.func("string_split", exp.func("nullif", joined, exp.Literal.string("")), _blank(), dialect="duckdb")
 
 
 def _findings(columns: Sequence[ColumnSpec], judged: exp.Table) -> exp.Select:
@@ -361,26 +366,20 @@ def _findings(columns: Sequence[ColumnSpec], judged: exp.Table) -> exp.Select:
 
 def _std(columns: Sequence[ColumnSpec], judged: exp.Table) -> exp.Select:
     accepted = exp.not_(exp.Is(this=_column("_refused"), expression=exp.true()))
-    return (
-        exp.select(*_provenance(), *(_column(column.name) for column in columns))
-        .from_(judged)
-        .where(accepted)
-    )
+    return exp.select(*_provenance(), *(_column(column.name) for column in columns)).from_(judged).where(accepted)
 
 
-def _quarantine(columns: Sequence[ColumnSpec], judged: exp.Table) -> exp.Select:
+def _quarantine(columns: Sequence[ColumnSpec], judged: exp.Table, defect: str | None) -> exp.Select:
     """Refused rows with the codes of the columns that may refuse; other columns' failures are findings only."""
     codes = [
-        exp.case().when(
-            _refuses(column), exp.func("array_to_string", _column(f"{column.name}__failed"), _blank())
-        )
+        exp.case().when(_refuses(column), exp.func("array_to_string", _column(f"{column.name}__failed"), _blank()))
         for column in columns
         if _can_refuse(column)
     ]
+    if defect:
+        codes.insert(0, exp.case().when(_filled(defect), _column(defect)))
     refused = exp.Is(this=_column("_refused"), expression=exp.true())
-    return (
-        exp.select(*_provenance(), _code_list(codes).as_("codes", quoted=True)).from_(judged).where(refused)
-    )
+    return exp.select(*_provenance(), _code_list(codes).as_("codes", quoted=True)).from_(judged).where(refused)
 
 
 def _can_refuse(column: ColumnSpec) -> bool:
@@ -413,9 +412,7 @@ def _in_order(columns: Sequence[ColumnSpec]) -> list[ColumnSpec]:
         raise RuleError(f"clean rules wait for each other: {circle}. Drop one of these arguments.") from error
 
 
-def _columns_read(
-    column: ColumnSpec, calls: Sequence[RuleCall], by_name: Mapping[str, ColumnSpec]
-) -> list[str]:
+def _columns_read(column: ColumnSpec, calls: Sequence[RuleCall], by_name: Mapping[str, ColumnSpec]) -> list[str]:
     read = [(call, text) for call in calls for text in call.arguments.values() if not _is_literal(text)]
     for call, text in read:
         if text not in by_name:
@@ -426,19 +423,19 @@ def _columns_read(
     return [text for _, text in read]
 
 
-def _refuse_repeated_names(columns: Sequence[ColumnSpec]) -> None:
-    """DuckDB's names ignore case, so 'Phone' and 'phone' are one; and 'a__given' belongs to column 'a'."""
+def _refuse_bad_names(columns: Sequence[ColumnSpec]) -> None:
     if not columns:
         raise RuleError("a contract needs at least one mapped column.")
-    taken = {name: "provenance" for name in (*PROVENANCE, "_refused")}
+    taken: dict[str, ColumnSpec] = {}
     for column in columns:
-        for suffix in ("", "__given", "__failed", "__sent"):
-            name = f"{column.name}{suffix}".casefold()
-            if name in taken:
-                raise RuleError(
-                    f"column '{column.name}': the name '{name}' is taken by {taken[name]}; rename one."
-                )
-            taken[name] = f"column '{column.name}'"
+        if not column.name or column.name.startswith("_") or "__" in column.name:
+            raise RuleError(f"column '{column.name}': names that begin with _ or contain __ are the pipeline's own.")
+        other = taken.setdefault(column.name.casefold(), column)  # DuckDB's names ignore case
+        if other is not column:
+            raise RuleError(f"column '{column.name}': '{other.source}' is already called so; rename one.")
+        checks = [call.name for call in column.check]
+        if len(set(checks)) < len(checks):
+            raise RuleError(f"column '{column.name}': a check stands twice among {', '.join(checks)}.")
 
 
 def _sent(column: ColumnSpec) -> str:
@@ -478,7 +475,7 @@ def _parse(sql: str) -> exp.Expr:
 
 
 def _relation(sql: str) -> exp.Table:
-    return exp.to_table(sql, dialect="duckdb")
+    return sqlglot.parse_one(sql, read="duckdb", into=exp.Table)
 
 
 def _fill(expression: exp.Expr, inputs: Mapping[str, exp.Expr]) -> exp.Expr:
@@ -492,5 +489,14 @@ def _fill(expression: exp.Expr, inputs: Mapping[str, exp.Expr]) -> exp.Expr:
     return expression.transform(replace)
 
 
+def _from(relation: str, expression: exp.Expr) -> exp.Expr:
+    """The expression with its names inside a lookup tied to the outer relation; elsewhere they need no prefix."""
+    for lookup in expression.find_all(exp.Select):
+        for column in lookup.find_all(exp.Column):
+            if not column.table:
+                column.set("table", exp.to_identifier(relation))
+    return expression
+
+
 def _text(statement: exp.Expr) -> str:
-    return statement.sql(dialect="duckdb", pretty=True, identify=True)
+    return statement.sql(dialect="duckdb", pretty=True, identify=True, copy=False)

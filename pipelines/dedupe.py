@@ -157,10 +157,10 @@ def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]
     has = [a for a in entity.attributes if a.name in stored]
     history = (
         f"  SELECT s.*, i.recency AS _recency, {record} AS _record,\n"
+        '    struct_pack(batch := "_batch", sheet := "_sheet", "row" := "_row") AS _place,\n'
         f'    row({newest}i.recency, coalesce("_sheet", \'\'), "_row") AS _order\n'
         f"  FROM {table(f'std.{contract.id}')} AS s JOIN inputs AS i ON i.batch = s.\"_batch\" AND i.source = {literal(contract.id)}"
     )
-    place = 'struct_pack(batch := "_batch", sheet := "_sheet", "row" := "_row")'
     fields: list[str] = []
     for attribute in entity.attributes:
         name, kind = quoted(attribute.name), SQL_TYPES[attribute.type]
@@ -170,7 +170,7 @@ def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]
         elif keys:
             good = f"FILTER ({name} IS NOT NULL)"
             fields.append(f"CAST(arg_max({name}, _order) {good} AS {kind}) AS {name}, "
-                          f"nullif(arg_max({place}, _order) {good}, arg_max({place}, _order)) AS {origin}")
+                          f"nullif(arg_max(_place, _order) {good}, arg_max(_place, _order)) AS {origin}")
         else:
             fields.append(f"CAST({name} AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, \"row\" BIGINT)) AS {origin}")
     body = ",\n  ".join(fields)
@@ -178,8 +178,8 @@ def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]
         return (f"SELECT _record, {literal(contract.id)} AS _source, \"_batch\", \"_sheet\", \"_row\", _recency,\n  {body}\n"
                 f"FROM (\n{history}\n)")
     return (
-        f"SELECT _record, {literal(contract.id)} AS _source, arg_max(\"_batch\", _order) AS _batch, "
-        f"arg_max({place}, _order).sheet AS _sheet, arg_max(\"_row\", _order) AS _row, max(_recency) AS _recency,\n  {body}\n"
+        f"SELECT _record, {literal(contract.id)} AS _source, arg_max(_place, _order).batch AS _batch, arg_max(_place, _order).sheet AS _sheet, "
+        f'arg_max(_place, _order)."row" AS _row, max(_recency) AS _recency,\n  {body}\n'
         f"FROM (\n{history}\n)\nGROUP BY _record"
     )
 

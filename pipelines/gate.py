@@ -20,6 +20,7 @@ from pipelines import archive
 from pipelines.batch import Batch, folder, load
 from pipelines.clean import working
 from pipelines.collect import NO_PERIOD, drop_row
+from pipelines.compile import SQL_TYPES
 from pipelines.reference import attach_calendar, attach_code_table
 from pipelines.run import Run
 from pipelines.slots import schedule_of
@@ -29,10 +30,6 @@ from quality.timeliness import Arrival, judge, period_range
 from warehouse.commit import Commit, commit
 from warehouse.lake import literal, quoted
 from warehouse.tables import TABLES, Columns
-
-STD_TYPES = {"text": "VARCHAR", "integer": "BIGINT", "number": "DECIMAL(38,6)", "date": "DATE",
-             "timestamp": "TIMESTAMP", "boolean": "BOOLEAN"}
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -271,7 +268,7 @@ def raw_columns(contract: Contract) -> Columns:
 
 
 def std_columns(contract: Contract) -> Columns:
-    return {"_batch": "VARCHAR", "_sheet": "VARCHAR", "_row": "BIGINT", **{c.name: STD_TYPES[c.type] for c in contract.mapped}}
+    return {"_batch": "VARCHAR", "_sheet": "VARCHAR", "_row": "BIGINT", **{c.name: SQL_TYPES[c.type] for c in contract.mapped}}
 
 
 def _finding_row(batch: Batch, found: Any) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def link(con: duckdb.DuckDBPyConnection, entity: Entity, records: str, out: str)
     try:
         present = frozenset(row[0] for row in con.execute(f"DESCRIBE {quoted(records)}").fetchall())
         script = Script(con)
-        compared = looks(entity, present) if entity.match else ()
+        compared = looks(entity, present)
         identifiers = [i for i in entity.identifiers if set(i.attributes) - i.may_be_blank <= present]
         wanted = dict.fromkeys([a for i in identifiers for a in i.attributes if a in present] + [v.attribute for v in compared])
         columns = "".join(f", {quoted(name)}" for name in wanted)
@@ -108,7 +108,9 @@ def _link(
     if entity.match and size > 1 and compared:
         identified = np.any([c >= 0 for c in codes], axis=0) if codes else np.zeros(size, dtype=bool)
         _load(script, "identified", {"_n": np.arange(size), "_identified": identified})
-        script.run("records to compare", "CREATE TABLE numbered AS SELECT * FROM all_records JOIN identified USING (_n) ORDER BY _n")
+        script.run(
+            "records to compare", "CREATE TABLE numbered AS SELECT * FROM all_records JOIN identified USING (_n) ORDER BY _n"
+        )
         model = link_model.match(script, entity.match, tuple(compared))
         pairs = script.con.execute(f"SELECT l, r, p FROM scored WHERE p >= {LEAST_LIKENESS} ORDER BY l, r").fetchnumpy()
         left, right, p = (np.asarray(pairs[c]) for c in ("l", "r", "p"))
@@ -120,7 +122,13 @@ def _link(
     _load(
         script,
         "grouped",
-        {"_n": np.arange(size), "node": found.group, "cluster": cluster, "alone": alone, "name": pa.array(names[found.by], pa.string())},
+        {
+            "_n": np.arange(size),
+            "node": found.group,
+            "cluster": cluster,
+            "alone": alone,
+            "name": pa.array(names[found.by], pa.string()),
+        },
     )
     script.run(
         "likest record of the same group",

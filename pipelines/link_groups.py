@@ -70,7 +70,7 @@ def by_identifier(codes: Sequence[Numbers], size: int) -> Identified:
         if len(groups):
             follow &= fine[bridged[groups]] | weak_only[groups]
             bridged = _bridge(size, groups[follow], values[follow])
-            clashes.append(int(len(np.unique(values[~(clean[values] & fine[bridged[groups]])]))))
+            clashes.append(len(np.unique(values[~(clean[values] & fine[bridged[groups]])])))
         else:
             clashes.append(0)
         if len(groups):
@@ -146,7 +146,9 @@ def by_likeness(
     carriers = np.zeros(len(nodes), dtype=np.int64)
     held = _held_by_node(node, codes, len(nodes))
     for values in held:
-        carriers = np.maximum(carriers, np.bincount(component, weights=[bool(v) for v in values], minlength=len(nodes)).astype(np.int64))
+        carriers = np.maximum(
+            carriers, np.bincount(component, weights=[bool(v) for v in values], minlength=len(nodes)).astype(np.int64)
+        )
     label = component.copy()
     # complete and without two carriers of one identifier: nothing to decide
     doubtful = (sizes > 1) & ((like < sizes * (sizes - 1) / 2) | (carriers > 1))

@@ -1,4 +1,4 @@
-"""How matching looks at each kind of attribute: normal forms, grades of likeness, and what must agree before two rows are compared.
+"""How matching looks at each kind of attribute: normal forms, grades of likeness, what must agree to be compared at all.
 
 Everything here is SQL text. DuckDB's string distances compare UTF-8 bytes, and one Chinese character differs from another
 by one to three of them, so edit distances and Jaro-Winkler are used only where values are Latin letters or digits.
@@ -19,8 +19,9 @@ HALF_WIDTH = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz "
 
 #: Legal forms and filler words, which say nothing about which organisation it is.
 COMPANY_WORDS = (
-    "INC INCORPORATED LLC LLP LTD LIMITED CO COMPANY CORP CORPORATION PLC GMBH AG SA BV PTY THE OF AND FOR AT IN A"
-).split()
+    "INC", "INCORPORATED", "LLC", "LLP", "LTD", "LIMITED", "CO", "COMPANY", "CORP", "CORPORATION", "PLC", "GMBH", "AG", "SA",
+    "BV", "PTY", "THE", "OF", "AND", "FOR", "AT", "IN", "A",
+)  # fmt: skip
 COMPANY_FORMS = "有限责任公司|股份有限公司|有限公司|有限责任|股份公司|集团公司|总公司|公司"
 
 #: One spelling per word, left as found, right as compared.
@@ -159,11 +160,16 @@ def look(compare: Compare, kind: str) -> Look:
     elif kind == "person_name":
         forms, levels = _exactly("squeezed(v)", "n")
         forms |= {"s": "list_aggregate(list_sort(string_split({n}, ' ')), 'string_agg', ' ')"}
-        blocks = "[{n}, '^' || left({n}, CASE WHEN is_han({n}) THEN 2 ELSE 3 END), right({n}, CASE WHEN is_han({n}) THEN 2 ELSE 3 END) || '$']"
+        some = "CASE WHEN is_han({n}) THEN 2 ELSE 3 END"
+        blocks = f"[{{n}}, '^' || left({{n}}, {some}), right({{n}}, {some}) || '$']"
         levels += [
             Level("other order of words", "{s} = {s'}", 0.02),
             Level("one character differs", "is_han({n}) AND length({n}) > 2 AND one_character_apart({n}, {n'})", 0.02),
-            Level("close spelling", _LATIN + "(jaro_winkler_similarity({n}, {n'}) >= 0.92 OR damerau_levenshtein({n}, {n'}) <= 1)", 0.05),
+            Level(
+                "close spelling",
+                _LATIN + "(jaro_winkler_similarity({n}, {n'}) >= 0.92 OR damerau_levenshtein({n}, {n'}) <= 1)",
+                0.05,
+            ),
             Level("similar spelling", _LATIN + "jaro_winkler_similarity({n}, {n'}) >= 0.8", 0.03),
         ]
     elif kind == "organisation_name":
@@ -230,7 +236,11 @@ def look(compare: Compare, kind: str) -> Look:
     elif kind == "code":
         forms, levels = _exactly("nullif(regexp_replace(upper(v), '[\\s\\-]', '', 'g'), '')")
         levels += [
-            Level("one begins with the other", "length({n}) > 3 AND length({n'}) > 3 AND (starts_with({n}, {n'}) OR starts_with({n'}, {n}))", 0.02),
+            Level(
+                "one begins with the other",
+                "length({n}) > 3 AND length({n'}) > 3 AND (starts_with({n}, {n'}) OR starts_with({n'}, {n}))",
+                0.02,
+            ),
             Level("one character differs", "length({n}) > 3 AND damerau_levenshtein({n}, {n'}) <= 1", 0.05),
             Level("two characters differ", "length({n}) > 6 AND damerau_levenshtein({n}, {n'}) <= 2", 0.02),
         ]
@@ -271,7 +281,5 @@ def look(compare: Compare, kind: str) -> Look:
 
 def looks(entity: Entity, present: frozenset[str]) -> tuple[Look, ...]:
     """One look per compared attribute that is among the columns `present`, in the entity's order."""
-    assert entity.match is not None
-    return tuple(
-        look(c, entity.attribute(c.attribute).kind) for c in entity.match.compare if c.attribute in present
-    )
+    compares = entity.match.compare if entity.match else ()
+    return tuple(look(c, entity.attribute(c.attribute).kind) for c in compares if c.attribute in present)

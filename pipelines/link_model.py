@@ -27,10 +27,10 @@ from pipelines.link_kinds import MACROS, Look
 MOST_PAIRS = 20_000_000
 PAIRS_PER_RECORD = 100
 
-SAMPLED_PAIRS = 2_000_000
+SAMPLED_PAIRS = 1_000_000
 TRAINING_PAIRS = 1_000_000
 TRAINING_RULES = 4
-FEWEST_TRAINING_PAIRS = 30
+FEWEST_TRAINING_PAIRS = 100
 SEED = 1
 
 Statement = tuple[str, str]
@@ -69,7 +69,7 @@ def prepare(script: Script, looks: tuple[Look, ...]) -> tuple[Look, ...]:
     """Normal forms of every record, once.
 
     Reads    numbered: one row per record, `_n`, `_identified`, the compared attributes
-    Writes   prepared: the same rows with `<attribute>__<form>` columns
+    Writes   link_prepared: the same rows with `<attribute>__<form>` columns
     Returns  the looks that at least two records have a value for; the others cannot tell records apart
     """
     for signature, body in MACROS.items():
@@ -98,30 +98,40 @@ WITH each AS (SELECT DISTINCT "{n}", unnest("{t}") AS t FROM forms)
 SELECT t, 1 + round(100 * ln((SELECT count(DISTINCT "{n}") FROM forms) / count(*)))::BIGINT AS w FROM each GROUP BY t""",
         )
         joins.append(
-            f"""LEFT JOIN (SELECT _n, list({{'t': t, 'w': w}} ORDER BY w DESC, t) AS "{v.attribute}__tw", sum(w)::BIGINT AS "{v.attribute}__w"
+            f"""LEFT JOIN (SELECT _n, list({{'t': t, 'w': w}} ORDER BY w DESC, t) AS "{v.attribute}__tw",
+    sum(w)::BIGINT AS "{v.attribute}__w"
   FROM (SELECT _n, unnest("{t}") AS t FROM forms) JOIN "{table}" USING (t) GROUP BY _n) AS "{v.attribute}" USING (_n)"""
         )
         columns += [f'"{v.attribute}__tw"', f'"{v.attribute}__w"']
     script.run(
         "records as compared",
-        f"CREATE TABLE prepared AS SELECT f._n, f._identified, {', '.join(columns)}\nFROM forms f\n"
+        f"CREATE TABLE link_prepared AS SELECT f._n, f._identified, {', '.join(columns)}\nFROM forms f\n"
         + "\n".join(joins)
         + "\nORDER BY f._n",
     )
-    for v in looks:
-        others = [o for o in looks if o is not v and o.distinctive]
-        if v.shared and others:
-            key = v.column(v.key)
-            counted = ", ".join(f'count(DISTINCT "{o.column(o.key)}")' for o in others)
-            each = ", ".join(f'(SELECT count(DISTINCT "{o.column(o.key)}") FROM prepared)' for o in others)
-            script.run(
-                f"how many entities seem to share one {v.attribute}",
-                f"""CREATE TABLE "{v.attribute}__frequency" AS
-SELECT "{key}", greatest(0.5, least({counted}) - 1) / greatest({each}) AS "tf_{key}"
-FROM prepared WHERE "{key}" IS NOT NULL GROUP BY "{key}" ORDER BY "{key}" """,
-            )
-    counts = script.ask("SELECT " + ", ".join(f'count("{v.column("n")}")' for v in looks) + " FROM prepared")[0]
-    return tuple(v for v, filled in zip(looks, counts, strict=True) if filled > 1)
+    counts = script.ask("SELECT " + ", ".join(f'count("{v.column("n")}")' for v in looks) + " FROM link_prepared")[0]
+    usable = tuple(v for v, filled in zip(looks, counts, strict=True) if filled > 1)
+    for v in _often_shared(usable):
+        key = v.column(v.key)
+        others = [o.column(o.key) for o in usable if o is not v and o.distinctive]
+        here = ", ".join(f'count(DISTINCT "{o}")' for o in others)
+        everywhere = ", ".join(f'(SELECT count(DISTINCT "{o}") FROM link_prepared)' for o in others)
+        script.run(
+            f"how many entities seem to share one {v.attribute}",
+            f"""CREATE TABLE "{v.attribute}__frequency" AS
+SELECT "{key}", (least({here}) - 1) / greatest({everywhere}) AS "tf_{key}"
+FROM link_prepared WHERE "{key}" IS NOT NULL GROUP BY "{key}" HAVING least({here}) > 1 ORDER BY "{key}" """,
+        )
+    return usable
+
+
+def _often_shared(looks: tuple[Look, ...]) -> list[Look]:
+    """Attributes such as phones, of which one may serve many entities; such values count for less.
+
+    How many is said by how many different names, addresses, dates stand beside the value, whichever is least: the number of
+    rows would hold it against an entity that it is listed often.
+    """
+    return [v for v in looks if v.shared and any(o.distinctive for o in looks if o is not v)]
 
 
 def _of_value(sql: str, attribute: str) -> str:
@@ -132,7 +142,7 @@ def _of_value(sql: str, attribute: str) -> str:
 def block(script: Script, match: Match, looks: tuple[Look, ...]) -> int:
     """Choose the pairs worth comparing; at least one of the two has no identifier.
 
-    Writes   pairs: `join_key_l`, `join_key_r`, `match_key`, each pair once
+    Writes   link_pairs: `join_key_l`, `join_key_r`, `match_key`, each pair once
     Returns  how many; never more than MOST_PAIRS or PAIRS_PER_RECORD times the records
     """
     by_name = {v.attribute: v for v in looks}
@@ -144,7 +154,7 @@ def block(script: Script, match: Match, looks: tuple[Look, ...]) -> int:
     else:
         for v in looks:
             _add_block(script, (v,))
-    budget = min(MOST_PAIRS, PAIRS_PER_RECORD * script.number("SELECT count(*) FROM prepared"))
+    budget = min(MOST_PAIRS, PAIRS_PER_RECORD * script.number("SELECT count(*) FROM link_prepared"))
     _plan(script, budget)
     cut = [r for (r,) in script.ask("SELECT DISTINCT rule FROM planned WHERE NOT kept ORDER BY rule")]
     if not match.block and len(cut) > 1:
@@ -160,13 +170,13 @@ def block(script: Script, match: Match, looks: tuple[Look, ...]) -> int:
         script.note(f"pairs agreeing on {rule}: {pairs or 0} compared; {left_out} values too common, left out")
     script.run(
         "pairs to compare",
-        """CREATE TABLE pairs AS
+        """CREATE TABLE link_pairs AS
 SELECT l._n AS join_key_l, r._n AS join_key_r, '0' AS match_key
 FROM blocks l JOIN planned p USING (rule, value) JOIN blocks r USING (rule, value)
 WHERE p.kept AND l._n < r._n AND NOT (l._identified AND r._identified)
 GROUP BY ALL ORDER BY ALL""",
     )
-    return script.number("SELECT count(*) FROM pairs")
+    return script.number("SELECT count(*) FROM link_pairs")
 
 
 def _add_block(script: Script, looks: tuple[Look, ...]) -> None:
@@ -177,7 +187,8 @@ def _add_block(script: Script, looks: tuple[Look, ...]) -> None:
         values = " || chr(31) || ".join(f'CAST("{v.column(v.key)}" AS VARCHAR)' for v in looks)
     script.run(
         f"blocks on {name}",
-        f"INSERT INTO blocks SELECT '{name}', value, _n, _identified FROM (SELECT _n, _identified, {values} AS value FROM prepared)"
+        f"INSERT INTO blocks SELECT '{name}', value, _n, _identified\n"
+        f"FROM (SELECT _n, _identified, {values} AS value FROM link_prepared)"
         " WHERE value IS NOT NULL",
     )
 
@@ -258,9 +269,9 @@ class Session:
 
 
 def score(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
-    """Train on `prepared`, score `pairs`.
+    """Train on link_prepared, score link_pairs.
 
-    Writes   scored: `l`, `r` (record numbers, l < r), `p` (match probability)
+    Writes   scored: `l`, `r` (record numbers, l < r), `p` (match probability, six digits)
     Returns  the trained Splink settings
     """
     from splink import DuckDBAPI, Linker
@@ -273,11 +284,11 @@ def score(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
                 statements.append(("splink", final_sql))
             return super()._execute_sql_against_backend(final_sql)
 
-    records = script.number("SELECT count(*) FROM prepared")
+    records = script.number("SELECT count(*) FROM link_prepared")
     all_pairs = records * (records - 1) / 2
     with _quiet():
         api = Recording(script.con)
-        table = api.register("prepared", dataset_display_name="records")
+        table = api.register("link_prepared", dataset_display_name="records")
         linker = Linker(table, _settings(looks, 1 / records), log_level=None, validate_settings=False)
         linker.training.estimate_u_using_random_sampling(max_pairs=SAMPLED_PAIRS, seed=SEED)
         sampled = {
@@ -296,20 +307,26 @@ def score(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
                 continue
             core = trained.core_model_settings
             m = {
-                c.output_column_name: tuple(level.m_probability for level in c.comparison_levels if not level.is_null_level)
+                c.output_column_name: tuple(
+                    float(level.m_probability or 0) for level in c.comparison_levels if not level.is_null_level
+                )
                 for c in core.comparisons
             }
+            if _bits(m, sampled) < LEAST_BITS:
+                script.note(f"training on {rule} left out: what it took for true pairs is no more alike than chance")
+                continue
             sessions.append(Session(v.attribute, core.probability_two_random_records_match * pairs, m))
         ms = {v.attribute: _m(v, sessions) for v in looks}
-        prior = _prior(looks, sessions, ms, all_pairs)
-        learned = {v.attribute: _learn(ms[v.attribute], sampled[v.attribute], prior, min(all_pairs, SAMPLED_PAIRS)) for v in looks}
+        prior = _prior(sessions, ms, all_pairs)
+        learned = {
+            v.attribute: _learn(ms[v.attribute], sampled[v.attribute], prior, min(all_pairs, SAMPLED_PAIRS)) for v in looks
+        }
         settings = _settings(looks, prior, learned)
         linker = Linker(table, settings, log_level=None, validate_settings=False)
-        for v in looks:
-            if v.shared and script.number(f"SELECT count(*) FROM information_schema.tables WHERE table_name = '{v.attribute}__frequency'"):
-                f = api.register(f"{v.attribute}__frequency", dataset_display_name=f"{v.attribute}_f")
-                linker.table_management.register_term_frequency_lookup(f, v.column(v.key))
-        chosen = api.register("pairs", dataset_display_name="chosen_pairs")
+        for v in _often_shared(looks):
+            frequency = api.register(f"{v.attribute}__frequency", dataset_display_name=f"{v.attribute}_frequency")
+            linker.table_management.register_term_frequency_lookup(frequency, v.column(v.key))
+        chosen = api.register("link_pairs", dataset_display_name="chosen_pairs")
         linker.table_management.register_blocked_pairs_for_predict(chosen)
         predicted = linker.inference.predict(warning_mode="never")
         script.run(
@@ -318,12 +335,25 @@ def score(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
 SELECT least(_n_l, _n_r) AS l, greatest(_n_l, _n_r) AS r, round(match_probability, 6) AS p
 FROM {predicted.physical_name} ORDER BY l, r""",
         )
-        api.delete_tables_created_by_splink_from_db()
     return settings
 
 
-#: So many true pairs are taken as seen at the default shares before the data speak.
-DEFAULT_PAIRS = 5
+#: So many true pairs, and chance pairs, are taken as seen at the default shares before the data speak.
+DEFAULT_PAIRS = 10
+DEFAULT_CHANCE_PAIRS = 1000
+
+#: A training session whose true pairs stand out from chance by fewer bits than this has learned something else.
+LEAST_BITS = 3.0
+
+
+def _bits(m: Mapping[str, tuple[float, ...]], u: Mapping[str, list[float]]) -> float:
+    """How far true pairs stand out from chance pairs (Kullback-Leibler), summed over the attributes."""
+    return sum(
+        here * math.log2(here / max(chance, 1e-6))
+        for attribute, shares in m.items()
+        for here, chance in zip(shares, u[attribute], strict=True)
+        if here > 0
+    )
 
 
 def _m(look: Look, sessions: list[Session]) -> tuple[float, ...]:
@@ -336,27 +366,31 @@ def _m(look: Look, sessions: list[Session]) -> tuple[float, ...]:
     return tuple(s / total for s in sums)
 
 
-def _prior(looks: tuple[Look, ...], sessions: list[Session], ms: Mapping[str, tuple[float, ...]], all_pairs: float) -> float:
+def _prior(sessions: list[Session], ms: Mapping[str, tuple[float, ...]], all_pairs: float) -> float:
     """Share of true pairs among all: those seen where one attribute agrees, over the share of true pairs that do agree there."""
     seen = sorted(s.true_pairs / max(ms[s.attribute][0], 0.05) for s in sessions)
     if not seen:
         return min(0.5, 1 / math.sqrt(2 * all_pairs))
-    return min(0.5, max(statistics.median(seen), 0.5) / all_pairs)
+    return float(f"{min(0.5, max(statistics.median(seen), 0.5) / all_pairs):.6g}")
 
 
 def _learn(m: tuple[float, ...], u: list[float], prior: float, sample: float) -> Learned:
     """Clean the shares and keep the order of the levels.
 
-    A random sample holds true pairs too, and where duplicates are many they are most of the agreeing ones, so they are taken
-    out of u. A level never speaks more strongly for a match than the one above it.
+    A random sample holds true pairs too, and where duplicates are many they are most of the agreeing ones, so they are
+    taken out of u. A level that would speak more strongly for a match than the one above it is pooled with it.
     """
-    result: list[tuple[float, float]] = []
-    for here, seen in zip(m, u, strict=True):
-        alone = max((seen - prior * here) / (1 - prior), 0.05 * seen, 0.5 / sample)
-        if result:
-            alone = max(alone, here * result[-1][1] / result[-1][0])
-        result.append((float(f"{here:.6g}"), float(f"{min(alone, 1.0):.6g}")))
-    return tuple(result)
+    pools: list[list[float]] = []  # m, u, levels
+    for i, (here, seen) in enumerate(zip(m, u, strict=True)):
+        usual = min(0.001 * 3**i, 0.1) if i < len(m) - 1 else 0.9
+        chance = max((seen - prior * here) / (1 - prior), 0.05 * seen)
+        chance = (chance * sample + usual * DEFAULT_CHANCE_PAIRS) / (sample + DEFAULT_CHANCE_PAIRS)
+        pools.append([here, chance, 1])
+        while len(pools) > 1 and pools[-1][0] / pools[-1][1] > pools[-2][0] / pools[-2][1]:
+            last = pools.pop()
+            pools[-1] = [x + y for x, y in zip(pools[-1], last, strict=True)]
+    odds = [pool_m / pool_u for pool_m, pool_u, levels in pools for _ in range(int(levels))]
+    return tuple((float(f"{here:.6g}"), float(f"{min(here / o, 1.0):.6g}")) for here, o in zip(m, odds, strict=True))
 
 
 def _training_rules(script: Script, looks: tuple[Look, ...]) -> list[tuple[Look, int]]:
@@ -365,7 +399,8 @@ def _training_rules(script: Script, looks: tuple[Look, ...]) -> list[tuple[Look,
     for i, v in enumerate(looks):
         key = v.column(v.key)
         pairs = script.number(
-            f'SELECT sum(n * (n - 1) // 2)::BIGINT FROM (SELECT count(*) AS n FROM prepared WHERE "{key}" IS NOT NULL GROUP BY "{key}")'
+            "SELECT sum(n * (n - 1) // 2)::BIGINT FROM"
+            f' (SELECT count(*) AS n FROM link_prepared WHERE "{key}" IS NOT NULL GROUP BY "{key}")'
         )
         if pairs >= FEWEST_TRAINING_PAIRS:
             rules.append((pairs, i, v))

@@ -129,7 +129,7 @@ class _World:
 
     def rng(self, subject: str) -> Random:
         """A stream of its own per subject, so that a change in one leaves the others as they were."""
-        return Random(f"{self.seed}:{subject}")  # noqa: S311 - reproducible test data, no secret
+        return Random(f"{self.seed}:{subject}")
 
     def by_truth(self) -> dict[str, Company]:
         return {c.truth: c for c in self.companies}
@@ -230,23 +230,32 @@ def _waves(world: _World) -> tuple[Wave, ...]:
               if d.table.source == corrected else d for d in monday]
     again = next(d.table for d in monday if d.table.source == resent)
     return (
-        Wave("2026-03-02T16:00:00+08:00", "1", "二月份月报：参保、纳税人、社会组织", "February registers: insured persons, taxpayers, "
-             "social organisations", tuple(monthly("1", "human_resources__insured", "taxation__taxpayer",
-                                                  "civil_affairs__social_organisation"))),
-        Wave("2026-03-03T08:30:00+08:00", "2", "3月2日日报（居住证未到）", "Extracts of Monday 2 March; residence permits do not come",
+        Wave("2026-03-02T16:00:00+08:00", "1",
+             "二月份月报：参保人员、纳税人、社会组织",
+             "February registers: insured persons, taxpayers, social organisations",
+             tuple(monthly("1", "human_resources__insured", "taxation__taxpayer", "civil_affairs__social_organisation"))),
+        Wave("2026-03-03T08:30:00+08:00", "2",
+             "3月2日日报（居住证未到）",
+             "Extracts of Monday 2 March; residence permits do not come",
              tuple(monday)),
-        Wave("2026-03-04T08:30:00+08:00", "3", "3月3日日报（婚姻登记缺报，行政许可文件不合格）；学籍月报",
+        Wave("2026-03-04T08:30:00+08:00", "3",
+             "3月3日日报（婚姻登记缺报，行政许可文件不合格）；学籍月报",
              "Extracts of Tuesday 3 March; marriages never come, the permit file is unusable; the school register",
              (*daily("3", second, without=[missing, held]),
               drop("3", world.table(held, second, "hold"), "held", "decision number, the key, blank in 70 % of rows"),
               *monthly("3", "education__student"))),
-        Wave("2026-03-04T08:50:00+08:00", "4", "居住证3月2日数据迟到一个工作日；证照目录重复报送",
+        Wave("2026-03-04T08:50:00+08:00", "4",
+             "居住证3月2日数据迟到一个工作日；证照目录重复报送",
              "Residence permits of 2 March, one working day late; the licence index of 2 March once more, same bytes",
              (drop("4", world.table(late, first), "late", "one working day after it was due"),
               drop("4", again, "unchanged", "same bytes as in wave 2"))),
-        Wave("2026-03-05T08:30:00+08:00", "5", "3月4日日报；供水月报", "Extracts of Wednesday 4 March; water accounts",
+        Wave("2026-03-05T08:30:00+08:00", "5",
+             "3月4日日报；供水月报",
+             "Extracts of Wednesday 4 March; water accounts",
              (*daily("5", third), *monthly("5", "utilities__water_account"))),
-        Wave("2026-03-05T14:30:00+08:00", "6", "市场主体3月2日更正版", "A corrected version of the enterprises of 2 March",
+        Wave("2026-03-05T14:30:00+08:00", "6",
+             "市场主体3月2日更正版",
+             "A corrected version of the enterprises of 2 March",
              (drop("6", world.table(corrected, first, "leftovers"), "accepted", "other bytes, same period: supersedes wave 2"),)),
     )
 
@@ -321,7 +330,9 @@ def _write_truth(out: Path, world: _World, waves: Sequence[Wave]) -> None:
 
 def _fates(waves: Sequence[Wave]) -> list[tuple[str, ...]]:
     """One line per drop, then one per slot that nobody filled."""
-    lines: list[tuple[str, ...]] = [(w.id, w.at, d.path, d.table.source, d.table.period, d.fate, d.note) for w in waves for d in w.drops]
+    lines: list[tuple[str, ...]] = [
+        (w.id, w.at, d.path, d.table.source, d.table.period, d.fate, d.note) for w in waves for d in w.drops
+    ]
     filled = {(line[3], line[4]) for line in lines}
     for source in _FILE_NAMES:
         periods = [f"{MONTH:%Y-%m}"] if source in _MONTHLY else [day.isoformat() for day in DAYS]

@@ -130,7 +130,7 @@ def true_changes(rng: Random, companies: list[Company], share: float) -> list[Co
     """Some living enterprises change legal representative, address or name; tax and others hear of it later."""
     places = [i for i, c in enumerate(companies) if c.kind.startswith("9") and c.status == "存续"]
     changed = []
-    for i in sorted(rng.sample(places, min(len(places), max(3, round(share * len(places)))))):
+    for i in sorted(rng.sample(places, min(len(places), max(8, round(share * len(places)))))):
         company, roll = companies[i], rng.random()
         if roll < 0.45:
             company = replace(company, legal_rep=names.person_name(rng, rng.choice("12")))

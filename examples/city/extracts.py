@@ -40,7 +40,8 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
         "有效期至", "居住事由",
     ),
     "civil_affairs__marriage": (
-        "登记证字号", "当事人", "姓名", "证件号码", "性别", "民族", "出生日期", "登记业务", "婚姻状况", "登记日期", "登记机关", "备注",
+        "登记证字号", "当事人", "姓名", "证件号码", "性别", "民族", "出生日期", "登记业务", "婚姻状况", "登记日期", "登记机关",
+        "备注",
     ),
     "civil_affairs__social_organisation": (
         "登记证号", "统一社会信用代码", "名称", "类型", "法定代表人", "业务主管单位", "住所", "联系电话", "注册资金（万元）",
@@ -51,14 +52,16 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
         "监护人姓名", "监护人电话",
     ),
     "human_resources__insured": (
-        "个人编号", "姓名", "证件号码", "性别", "出生日期", "联系电话", "常住地址", "单位名称", "单位信用代码", "参保状态", "最后缴费年月",
+        "个人编号", "姓名", "证件号码", "性别", "出生日期", "联系电话", "常住地址", "单位名称", "单位信用代码", "参保状态",
+        "最后缴费年月",
     ),
     "market_regulation__enterprise": (
-        "主体身份代码", "统一社会信用代码", "注册号", "企业名称", "曾用名称", "主体类型", "法定代表人", "注册资本（万元）", "成立日期",
-        "行业代码", "登记机关区划", "住所", "联系电话", "登记状态", "注吊销日期", "经营范围", "更新时间",
+        "主体身份代码", "统一社会信用代码", "注册号", "企业名称", "曾用名称", "主体类型", "法定代表人", "注册资本（万元）",
+        "成立日期", "行业代码", "登记机关区划", "住所", "联系电话", "登记状态", "注吊销日期", "经营范围", "更新时间",
     ),
     "market_regulation__licence": (
-        "证照编号", "证照类型代码", "证照类型名称", "持证主体名称", "持证主体代码", "颁发机构", "颁发日期", "有效期起", "有效期止", "证照状态",
+        "证照编号", "证照类型代码", "证照类型名称", "持证主体名称", "持证主体代码", "颁发机构", "颁发日期", "有效期起",
+        "有效期止", "证照状态",
     ),
     "taxation__taxpayer": (
         "登记序号", "社会信用代码", "原工商注册号", "纳税人名称", "法定代表人姓名", "生产经营地址", "联系电话", "行业代码",
@@ -74,6 +77,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
 }
 
 Rows = list[Row]
+Values = list[tuple[str, Mapping[str, Cell]]]
 
 
 def _compact(day: dt.date | None) -> str:
@@ -97,12 +101,13 @@ def resident(rng: Random, people: Sequence[Person], day: dt.date) -> Rows:
         "公民身份号码": p.resident_id, "姓名": p.name, "曾用名": p.former_name, "性别": p.sex, "民族": p.ethnic,
         "出生日期": _compact(p.born), "户籍地区划": p.hukou_division, "户籍地址": p.hukou_address, "户号": p.household_no,
         "现住地址": p.residence_address, "联系电话": p.phone, "人员状态": "9" if p.died else "0",
-        "死亡日期": _compact(p.died), "更新时间": _at(rng, day), "备注": "",
+        "死亡日期": _compact(p.died), "更新时间": _at(rng, day),
+        "备注": rng.choice(("", "", "证件已核", "待补照片")),
     }) for p in people])
 
 
 def residence_permit(rng: Random, people: Sequence[Person], day: dt.date) -> Rows:
-    values = []
+    values: Values = []
     for p in people:
         registered = day - dt.timedelta(days=rng.randrange(0, 3))
         values.append((p.truth, {
@@ -117,7 +122,7 @@ def residence_permit(rng: Random, people: Sequence[Person], day: dt.date) -> Row
 
 def marriage(rng: Random, couples: Sequence[tuple[Person, Person]], day: dt.date) -> Rows:
     """One row per party: two rows share a certificate number."""
-    values: list[tuple[str, Mapping[str, Cell]]] = []
+    values: Values = []
     for number, couple in enumerate(couples, 1):
         divorced = couple[0].marital == "40"
         certificate = f"{'L' if divorced else 'J'}440402-{day.year}-{day:%m%d}{number:04d}"
@@ -143,7 +148,7 @@ def social_organisation(rng: Random, companies: Sequence[Company]) -> Rows:
 
 def student(rng: Random, people: Sequence[Person], guardians: Mapping[str, Person]) -> Rows:
     """About one pupil in seven has no identity number in the school's records."""
-    values = []
+    values: Values = []
     for p in people:
         known = rng.random() > 0.14
         guardian = guardians[p.household_no]
@@ -159,7 +164,7 @@ def student(rng: Random, people: Sequence[Person], guardians: Mapping[str, Perso
 
 def insured(people: Sequence[Person], companies: Mapping[str, Company]) -> Rows:
     """GBK cannot write some names; the fault injector notes the question marks that stand for them."""
-    values = []
+    values: Values = []
     for p in people:
         unit = companies.get(p.employer)
         values.append((p.truth, {

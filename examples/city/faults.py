@@ -65,6 +65,8 @@ class Injector:
                        detection, uncovered)
 
     def duplicate_rows(self, rate: float) -> None:
+        if self._is_full():
+            return
         for row in self._some([r for r in self.table.rows if r.kind == "data" and not r.has_fault], rate):
             copy = Row(dict(row.cells), row.truth, "duplicate")
             self._insert(copy, at=self.table.rows.index(row) + self.rng.randrange(1, 4))
@@ -72,6 +74,8 @@ class Injector:
             self._note(copy, "", "D29", "duplicate_row", "", "", "expect:no_duplicate_rows")
 
     def blank_lines(self, count: int) -> None:
+        if self._is_full():
+            return
         for _ in range(count):
             row = Row(dict.fromkeys(self.table.header, ""), kind="blank", line="")
             self._insert(row, at=self.rng.randrange(1, len(self.table.rows)))
@@ -91,6 +95,8 @@ class Injector:
 
     def test_rows(self, changes: Mapping[str, Cell], detection: str, uncovered: str = "") -> None:
         """One row that somebody typed to try out the system."""
+        if self._is_full():
+            return
         model = self.rng.choice([r for r in self.table.rows if r.kind == "data" and not r.has_fault])
         row = Row({**model.cells, **changes}, kind="test")
         self._insert(row, at=self.rng.randrange(1, len(self.table.rows)))
@@ -98,24 +104,31 @@ class Injector:
 
     def broken_delimiters(self, column: str, count: int) -> None:
         """`count` lines with a delimiter inside an unquoted value, `count` lines with one delimiter lost."""
-        for row in self._sound(column, count):
+        if self._is_full():
+            return
+        last, place = self.table.header[-1], self.table.header.index(column)
+        rows = self._sound(column, len(self.table.rows))
+        filled = [row for row in rows if row.cells[last]][:count]
+        empty = [row for row in rows if not row.cells[last]][:1]
+        for row in (*filled, *empty):
             values = [text_of(row.cells[name]) for name in self.table.header]
-            place = self.table.header.index(column)
             values[place] = values[place][:3] + self.delimiter + values[place][3:]
             row.line = self.delimiter.join(values)
-            self._note_line(row, column, table.EXTRA_DELIMITER, len(values), len(values) + 1, "reader:row_too_long")
+            unseen = "" if row.cells[last] else "ends like a line with a spare delimiter; only the shifted values are odd"
+            self._note_line(row, column, table.EXTRA_DELIMITER, len(values), len(values) + 1, "reader:row_too_long", unseen)
         for row in self._sound(column, count):
             values = [text_of(row.cells[name]) for name in self.table.header]
-            place = self.table.header.index(column)
             values[place - 1 : place + 1] = [values[place - 1] + values[place]]
             row.line = join(values, self.delimiter)
             self._note_line(row, column, table.MISSING_DELIMITER, len(values) + 1, len(values), "reader:row_too_short")
 
     def truncated_last_line(self, after: int) -> None:
         """The transfer broke off: the last line ends after `after` values, without a line end."""
+        if self._is_full():
+            return
         row = self.table.rows[-1]
         if row.has_fault or row.kind != "data":
-            row = next(r for r in reversed(self.table.rows) if not r.has_fault and r.kind == "data")
+            row = [r for r in self.table.rows if not r.has_fault and r.kind == "data"][-1]
             self.table.rows.remove(row)
             self.table.rows.append(row)
         values = [text_of(row.cells[name]) for name in self.table.header]
@@ -123,6 +136,8 @@ class Injector:
         self._note_line(row, "", table.TRUNCATED, len(values), after, "reader:row_too_short")
 
     def undecodable_bytes(self, column: str, count: int) -> None:
+        if self._is_full():
+            return
         for row in self._sound(column, count):
             original = text_of(row.cells[column])
             cells = {**row.cells, column: original[:2] + "\ufffc" + original[2:]}
@@ -155,8 +170,8 @@ class Injector:
             Fault(row, column, code, kind, original, written, detection, covered=not uncovered, reason=uncovered)
         )
 
-    def _note_line(self, row: Row, column: str, kind: str, had: int, has: int, detection: str) -> None:
-        self._note(row, column, "D29", kind, f"{had} values", f"{has} values", detection)
+    def _note_line(self, row: Row, column: str, kind: str, had: int, has: int, detection: str, uncovered: str = "") -> None:
+        self._note(row, column, "D29", kind, f"{had} values", f"{has} values", detection, uncovered)
 
 
 # --- changes of one value ------------------------------------------------------------------------------------------
@@ -351,7 +366,7 @@ def day_of(value: Cell) -> dt.date | None:
     if isinstance(value, dt.date):
         return value
     digits = text_of(value).replace("-", "")[:8]
-    return dt.datetime.strptime(digits, "%Y%m%d").date() if len(digits) == 8 and digits.isdigit() else None  # noqa: DTZ007
+    return dt.datetime.strptime(digits, "%Y%m%d").date() if len(digits) == 8 and digits.isdigit() else None
 
 
 def days_from(column: str, days: int, form: str) -> Change:

@@ -65,7 +65,8 @@ INDUSTRIES = (
     ("M7320", "技术研究"), ("A0111", "农业"), ("F5111", "粮油贸易"), ("Q8413", "医疗"),
 )
 SMALL_INDUSTRIES = (("F5211", "百货"), ("F5212", "超市"), ("H6210", "餐饮"), ("C1411", "食品"), ("F5111", "粮油贸易"))
-SOCIAL = ("志愿者协会", "书法家协会", "环境保护促进会", "青年创业服务中心", "老年大学", "马拉松协会", "慈善基金会", "养老服务中心")
+SOCIAL = ("志愿者协会", "书法家协会", "环境保护促进会", "青年创业服务中心", "老年大学", "马拉松协会",
+          "慈善基金会", "养老服务中心")
 
 #: GB/T 3304-1991, the ones that live here.
 PEOPLES = (("01", "汉", 90), ("08", "壮", 3), ("03", "回", 2), ("15", "土家", 2), ("06", "苗", 1), ("11", "满", 1))
@@ -106,4 +107,5 @@ def address(rng: Random, division: str) -> str:
 
 
 def business_address(rng: Random, division: str) -> str:
-    return f"{CITY}{DISTRICTS[division]}{rng.choice(ROADS)}{rng.randrange(1, 600)}号{rng.randrange(1, 30)}{rng.randrange(1, 20):02d}室"
+    room = f"{rng.randrange(1, 30)}{rng.randrange(1, 20):02d}室"
+    return f"{CITY}{DISTRICTS[division]}{rng.choice(ROADS)}{rng.randrange(1, 600)}号{room}"

@@ -124,7 +124,7 @@ def true_changes(rng: Random, numbers: Numbers, people: list[Person], share: flo
     """Some locals get a new phone, address or name, or die; returns their new state and puts it into `people`."""
     places = [i for i, p in enumerate(people) if p.local and p.died is None and p.phone]
     changed = []
-    for i in sorted(rng.sample(places, max(3, round(share * len(places))))):
+    for i in sorted(rng.sample(places, min(len(places), max(12, round(share * len(places)))))):
         person, roll = people[i], rng.random()
         if roll < 0.5:
             person = replace(person, phone=numbers.mobile())

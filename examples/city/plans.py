@@ -12,8 +12,13 @@ from examples.city.names import ABOLISHED_DIVISION
 from examples.city.numbers import resident_id_check
 from examples.city.table import Row, Table
 
+_CAPITAL = "注册资本（万元）"
 _ID = "check:resident_id_valid"
 _PRESENT = "expect:value_is_present"
+_IN_TABLE = "expect:value_in_code_table"
+_IN_ORDER = "expect:dates_in_order"
+_NUMBER_CELL = "reader:number_in_text_column"
+_CREDIT_CODE = "check:credit_code_valid"
 _NAME_SHAPE = "expect:value_matches"
 _CONFLICT = "merge:conflict"
 _TWO_SOURCES = "true or false only beside another source; seen as a conflict when rows are merged"
@@ -39,7 +44,7 @@ def _resident(put: Injector) -> None:
     put.value("D14", "other_middle_dot", name, 0.002, f.other_dot(name, "•"), "repair:person_name")
     put.value("D14", "trailing_mark", name, 0.003, f.ending(name, "*"), "repair:person_name")
     put.value("D01", "private_use_character", name, 0.002, f.ending(name, "\ue000"), "reader:character_private_use")
-    put.value("D22", "death_before_birth", "死亡日期", 0.001, f.days_from("出生日期", -400, "%Y%m%d"), "expect:dates_in_order",
+    put.value("D22", "death_before_birth", "死亡日期", 0.001, f.days_from("出生日期", -400, "%Y%m%d"), _IN_ORDER,
               fits=lambda row: bool(row.cells["死亡日期"]))
     put.placeholder("联系电话", ("无", "不详", "11111111", "13800000000"), 0.01)
     put.value("D27", "short_address", "现住地址", 0.01, f.short_address("现住地址"), "none", _ADDRESS)
@@ -61,18 +66,18 @@ def _residence_permit(put: Injector) -> None:
               "nine digits are a code too; the first six are right")
     put.value("D27", "without_room", "居住地址", 0.015, f.without_room("居住地址"), "none", _ADDRESS)
     put.value("D27", "short_address", "居住地址", 0.015, f.short_address("居住地址"), "none", _ADDRESS)
-    put.value("D22", "expired_before_registered", "有效期至", 0.008, f.days_from("登记日期", -30, "%Y-%m-%d"), "expect:dates_in_order")
+    put.value("D22", "expired_before_registered", "有效期至", 0.008, f.days_from("登记日期", -30, "%Y-%m-%d"), _IN_ORDER)
 
 
 def _marriage(put: Injector) -> None:
     number, name, day = "证件号码", "姓名", "登记日期"
-    put.value("D02", "number_as_number", number, 0.02, f.as_number(number), "reader:number_in_text_column", fits=f.full_id(number))
+    put.value("D02", "number_as_number", number, 0.02, f.as_number(number), _NUMBER_CELL, fits=f.full_id(number))
     put.value("D02", "number_as_text_of_a_number", number, 0.01, f.as_number_text(number), "unreadable:resident_id")
     put.value("D02", "leading_quote", number, 0.01, f.leading_quote(number), "repair:strip_quote")
     put.value("D03", "fifteen_digits", number, 0.01, f.fifteen_digits(number), "repair:resident_id")
     put.value("D08", "word_for_code", "性别", 0.015, f.mapped("性别", {"1": "男", "2": "女"}), "repair:sex_code")
-    put.value("D08", "word_for_code", "民族", 0.015, f.mapped("民族", {"01": "汉族", "08": "壮族"}), "expect:value_in_code_table")
-    put.value("D08", "word_for_code", "婚姻状况", 0.01, f.mapped("婚姻状况", {"20": "已婚", "40": "离异"}), "expect:value_in_code_table")
+    put.value("D08", "word_for_code", "民族", 0.015, f.mapped("民族", {"01": "汉族", "08": "壮族"}), _IN_TABLE)
+    put.value("D08", "word_for_code", "婚姻状况", 0.01, f.mapped("婚姻状况", {"20": "已婚", "40": "离异"}), _IN_TABLE)
     put.value("D14", "trailing_mark", name, 0.01, f.ending(name, "（补）"), _NAME_SHAPE)
     for form in ("slashes", "chinese", "serial", "compact", "dots"):
         put.value("D21", f"date_{form}", "出生日期", 0.008, f.date_text("出生日期", form), "repair:date_any_format")
@@ -83,21 +88,22 @@ def _marriage(put: Injector) -> None:
 
 
 def _social_organisation(put: Injector) -> None:
-    put.value("D16", "code_missing", "统一社会信用代码", 0.02, f.constant(""), _PRESENT)
-    put.value("D16", "letters_for_digits", "统一社会信用代码", 0.02, f.letters_for_digits("统一社会信用代码"), "check:credit_code_valid")
+    code = "统一社会信用代码"
+    put.value("D16", "code_missing", code, 0.02, f.constant(""), _PRESENT)
+    put.value("D16", "letters_for_digits", code, 0.02, f.letters_for_digits(code), _CREDIT_CODE)
     put.value("D15", "trailing_blank", "名称", 0.02, f.ending("名称", "　"), "repair:trim_text")
     put.value("D07", "placeholder", "法定代表人", 0.02, f.constant("不详"), _PRESENT)
 
 
 def _student(put: Injector) -> None:
     number = "身份证件号"
-    put.value("D02", "number_as_number", number, 0.01, f.as_number(number), "reader:number_in_text_column", fits=f.full_id(number))
+    put.value("D02", "number_as_number", number, 0.01, f.as_number(number), _NUMBER_CELL, fits=f.full_id(number))
     put.value("D06", "sex_disagrees", "性别", 0.008, f.mapped("性别", {"1": "2", "2": "1"}), "expect:sex_agrees_with_id",
               fits=f.full_id(number))
     put.value("D06", "birth_disagrees", "出生日期", 0.008, f.typed_date("出生日期", 31), "expect:birth_agrees_with_id",
               fits=f.full_id(number))
     put.value("D08", "word_for_code", "性别", 0.015, f.mapped("性别", {"1": "男", "2": "女"}), "repair:sex_code")
-    put.value("D08", "word_for_code", "民族", 0.015, f.mapped("民族", {"01": "汉"}), "expect:value_in_code_table")
+    put.value("D08", "word_for_code", "民族", 0.015, f.mapped("民族", {"01": "汉"}), _IN_TABLE)
     for form in ("slashes", "english", "serial"):
         put.value("D21", f"date_{form}", "出生日期", 0.006, f.date_text("出生日期", form), "repair:date_any_format")
     put.value("D14", "homophone", "姓名", 0.01, f.homophone("姓名"), _CONFLICT, _TWO_SOURCES)
@@ -129,18 +135,18 @@ def _insured(put: Injector) -> None:
 
 def _enterprise(put: Injector) -> None:
     code, name = "统一社会信用代码", "企业名称"
-    put.value("D16", "letters_for_digits", code, 0.006, f.letters_for_digits(code), "check:credit_code_valid",
+    put.value("D16", "letters_for_digits", code, 0.006, f.letters_for_digits(code), _CREDIT_CODE,
               fits=f.full_id(code))
     put.value("D16", "lower_case", code, 0.006, lambda c: str(c[code]).lower(), "repair:credit_code")
     put.value("D15", "half_width_brackets", name, 0.02, f.half_width_brackets(name), "repair:entity_name")
     put.value("D17", "other_status_word", "登记状态", 0.015,
               lambda c: put.rng.choice(("在业", "开业", "在营", "正常")) if c["登记状态"] == "存续" else None,
-              "expect:value_in_code_table")
-    put.value("D19", "yuan_for_10000_yuan", "注册资本（万元）", 0.01, lambda c: f"{c['注册资本（万元）']}0000", "expect:value_between",
-              fits=lambda row: int(str(row.cells["注册资本（万元）"])) >= 200)
-    put.value("D19", "unit_in_the_value", "注册资本（万元）", 0.006, lambda c: f"{c['注册资本（万元）']}万元", "unreadable:number")
+              _IN_TABLE)
+    put.value("D19", "yuan_for_10000_yuan", _CAPITAL, 0.01, lambda c: f"{c[_CAPITAL]}0000", "expect:value_between",
+              fits=lambda row: int(str(row.cells[_CAPITAL])) >= 200)
+    put.value("D19", "unit_in_the_value", _CAPITAL, 0.006, lambda c: f"{c[_CAPITAL]}万元", "unreadable:number")
     put.value("D20", "without_section_letter", "行业代码", 0.01, lambda c: str(c["行业代码"])[1:], "expect:value_matches")
-    put.value("D22", "cancelled_before_established", "注吊销日期", 0.004, f.days_from("成立日期", -90, "%Y-%m-%d"), "expect:dates_in_order",
+    put.value("D22", "cancelled_before_established", "注吊销日期", 0.004, f.days_from("成立日期", -90, "%Y-%m-%d"), _IN_ORDER,
               fits=lambda row: bool(row.cells["注吊销日期"]))
     put.value("D21", "date_chinese", "成立日期", 0.01, f.date_text("成立日期", "chinese"), "repair:date_any_format")
     put.placeholder("联系电话", ("无", "0", "不详"), 0.01)
@@ -159,12 +165,13 @@ def _enterprise_corrected(put: Injector) -> None:
 
 def _licence(put: Injector) -> None:
     put.value("D28", "expired_shown_valid", "证照状态", 0.01, f.mapped("证照状态", {"过期": "有效"}), "expect:sql")
-    put.value("D28", "holder_code_missing", "持证主体代码", 0.01, f.constant(None), _PRESENT)
-    put.value("D16", "letters_for_digits", "持证主体代码", 0.006, f.letters_for_digits("持证主体代码"), "check:credit_code_valid")
+    put.value("D28", "holder_code_missing", "持证主体代码", 0.01, f.constant(""), _PRESENT)
+    put.value("D16", "letters_for_digits", "持证主体代码", 0.006, f.letters_for_digits("持证主体代码"),
+              _CREDIT_CODE)
     put.value("D21", "date_slashes", "有效期止", 0.01, f.date_text("有效期止", "slashes"), "repair:date_any_format")
     put.value("D21", "date_serial", "颁发日期", 0.006, f.date_text("颁发日期", "serial"), "repair:date_any_format")
     put.value("D15", "half_width_brackets", "持证主体名称", 0.01, f.half_width_brackets("持证主体名称"), "repair:entity_name")
-    put.value("D22", "valid_to_before_from", "有效期止", 0.006, f.typed_date("有效期起", -10), "expect:dates_in_order")
+    put.value("D22", "valid_to_before_from", "有效期止", 0.006, f.typed_date("有效期起", -10), _IN_ORDER)
 
 
 def _taxpayer(put: Injector) -> None:
@@ -178,15 +185,16 @@ def _taxpayer(put: Injector) -> None:
               "allowed: an old registration number alone identifies too", fits=had_old_number)
     put.value("D16", "old_number_for_code", code, 0.01, lambda c: c["原工商注册号"], "unreadable:credit_code",
               fits=had_old_number)
-    put.value("D16", "letters_for_digits", code, 0.008, f.letters_for_digits(code), "check:credit_code_valid", fits=f.full_id(code))
+    put.value("D16", "letters_for_digits", code, 0.008, f.letters_for_digits(code), _CREDIT_CODE, fits=f.full_id(code))
     put.value("D16", "organisation_code_only", code, 0.006, f.organisation_code_only(code), "unreadable:credit_code")
     put.value("D15", "half_width_brackets", name, 0.02, f.half_width_brackets(name), "repair:entity_name")
     put.value("D15", "other_legal_form", name, 0.015, f.other_legal_form(name), _CONFLICT, _TWO_SOURCES)
-    put.value("D17", "revoked_taxed_as_normal", "纳税人状态代码", 0.01, f.mapped("纳税人状态代码", {"05": "03"}), "none", _NO_RULE)
+    put.value("D17", "revoked_taxed_as_normal", "纳税人状态代码", 0.01, f.mapped("纳税人状态代码", {"05": "03"}),
+              "none", _NO_RULE)
     put.value("D18", "other_legal_representative", "法定代表人姓名", 0.015,
               f.from_another_row(put.table, "法定代表人姓名", put.rng), _CONFLICT, _TWO_SOURCES)
-    put.value("D19", "yuan_for_10000_yuan", "注册资本（万元）", 0.01, lambda c: f"{c['注册资本（万元）']}0000", "expect:value_between",
-              fits=lambda row: int(str(row.cells["注册资本（万元）"])) >= 200)
+    put.value("D19", "yuan_for_10000_yuan", _CAPITAL, 0.01, lambda c: f"{c[_CAPITAL]}0000", "expect:value_between",
+              fits=lambda row: int(str(row.cells[_CAPITAL])) >= 200)
     put.value("D20", "without_section_letter", "行业代码", 0.02, lambda c: str(c["行业代码"])[1:], "expect:value_matches")
     put.value("D20", "three_digits", "行业代码", 0.01, lambda c: str(c["行业代码"])[1:4], "expect:value_matches")
     put.placeholder("联系电话", ("无", "NULL", "0"), 0.015)
@@ -198,7 +206,7 @@ def _taxpayer(put: Injector) -> None:
 def _permit(put: Injector) -> None:
     decided = "XK_JDRQ"
     put.value("D16", "code_missing", "XK_XDR_SHXYM", 0.015, f.constant(""), _PRESENT)
-    put.value("D22", "decided_after_expiry", "XK_YXQZI", 0.015, f.days_from(decided, -60, "%Y-%m-%d"), "expect:dates_in_order")
+    put.value("D22", "decided_after_expiry", "XK_YXQZI", 0.015, f.days_from(decided, -60, "%Y-%m-%d"), _IN_ORDER)
     put.value("D23", "published_late", decided, 0.02, f.days_from(decided, -40, "%Y-%m-%d"), "expect:record_lag")
     put.value("D23", "other_month", "SJC", 0.01, f.days_from("SJC", -35, "%Y-%m-%d"), "expect:rows_in_period")
     put.value("D24", "square_brackets", "XK_WSH", 0.015, lambda c: str(c["XK_WSH"]).replace("〔", "[").replace("〕", "]"),

@@ -7,13 +7,13 @@
 -- beware:   the division is judged by its form only, because it is that of the registration day
 -- example:  '91350100M000100Y43' -> []
 -- example:  '91350100M000100Y44' -> [checksum]
--- example:  '91350100M000100Y53' -> [organisation, checksum]
+-- example:  '91350100M000100Y56' -> [organisation]
 -- example:  '9135O100M000100Y43' -> [shape]
 -- example:  '91350100M000100Y4' -> [shape]
--- example:  '97350100M000100Y4E' -> [authority]
--- example:  '91990100M000100Y4Q' -> [division]
--- example:  'N2350100M000100Y4K' -> []
--- example:  'A1100000M000100Y4M' -> []
+-- example:  '97350100M000100Y4G' -> [authority]
+-- example:  '91990100M000100Y4U' -> [division]
+-- example:  'N2350100M000100Y4J' -> []
+-- example:  'A1100000M000100Y4T' -> []
 -- example:  'Y1350100M000100Y4D' -> []
 -- example:  NULL -> NULL
 -- step: shaped

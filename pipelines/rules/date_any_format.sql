@@ -28,6 +28,7 @@
 -- example:  '2024-01-31 2024-02-01' -> NULL
 -- example:  '1/31/2024' -> NULL
 -- example:  '202401' -> NULL
+-- example:  '0000-01-01' -> NULL
 -- example:  '1900-01-01' -> '1900-01-01'
 -- step: written
 CASE
@@ -35,7 +36,7 @@ CASE
   WHEN regexp_matches(value, '^[0-9]{8}([T ]?[0-9]{6}Z?)?$')
     THEN concat(substr(value, 1, 4), '-', substr(value, 5, 2), '-', substr(value, 7, 2))
   WHEN regexp_matches(value, '^([2-7][0-9]{4}|80000)([.][0-9]+)?$')
-    THEN CAST(DATE '1899-12-30' + CAST(substr(value, 1, 5) AS INTEGER) AS VARCHAR)
+    THEN CAST(DATE '1899-12-30' + TRY_CAST(substr(value, 1, 5) AS INTEGER) AS VARCHAR)
   WHEN regexp_matches(value, '^[0-9]{4} ?[-/.年] ?[0-9]{1,2} ?[-/.月] ?[0-9]{1,2}( ?[日号])?(([T ] ?|[日号] ?)[0-9]{1,2}[:时点][0-9:.,分秒 ]*(Z|[+-][0-9]{2}:?[0-9]{2})?)?$')
     THEN concat(
       substr(value, 1, 4), '-',
@@ -51,4 +52,4 @@ CASE
     )
 END
 -- result:
-CAST(TRY_CAST(written AS DATE) AS VARCHAR)
+CASE WHEN written >= '0001' THEN CAST(TRY_CAST(written AS DATE) AS VARCHAR) END

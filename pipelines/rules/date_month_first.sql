@@ -20,4 +20,4 @@ CASE
     )
 END
 -- result:
-CAST(TRY_CAST(written AS DATE) AS VARCHAR)
+CASE WHEN written >= '0001' THEN CAST(TRY_CAST(written AS DATE) AS VARCHAR) END

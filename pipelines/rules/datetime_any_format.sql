@@ -33,7 +33,8 @@ CASE
     THEN concat(substr(value, 1, 4), '-', substr(value, 5, 2), '-', substr(value, 7, 2), ' 00:00:00')
   WHEN regexp_matches(value, '^([2-7][0-9]{4}|80000)([.][0-9]+)?$')
     THEN CAST(
-      TIMESTAMP '1899-12-30 00:00:00' + INTERVAL 1 SECOND * CAST(CAST(value AS DOUBLE) * 86400 AS BIGINT) AS VARCHAR
+      TRY_CAST(DATE '1899-12-30' + TRY_CAST(substr(value, 1, 5) AS INTEGER) AS TIMESTAMP)
+      + INTERVAL 1 SECOND * TRY_CAST(TRY_CAST(concat('0', substr(value, 6, 16)) AS DOUBLE) * 86400 AS INTEGER) AS VARCHAR
     )
   WHEN regexp_matches(value, '^[0-9]{4} ?[-/.年] ?[0-9]{1,2} ?[-/.月] ?[0-9]{1,2}( ?[日号])?(([T ] ?|[日号] ?)[0-9]{1,2}([:时点]|[:时点] ?[0-9]{1,2}分?|[:时点] ?[0-9]{1,2}[:分] ?[0-9]{1,2}([.,][0-9]{1,6})?秒?) ?(Z|[+-][0-9]{2}:?[0-9]{2})?)?$')
     THEN concat(
@@ -52,7 +53,9 @@ CASE
   WHEN zone = '' THEN 480
   WHEN zone = 'Z' THEN 0
   ELSE CASE WHEN substr(zone, 1, 1) = '-' THEN -1 ELSE 1 END
-    * (CAST(substr(zone, 2, 2) AS INTEGER) * 60 + CAST(right(zone, 2) AS INTEGER))
+    * (TRY_CAST(substr(zone, 2, 2) AS INTEGER) * 60 + TRY_CAST(right(zone, 2) AS INTEGER))
 END
 -- result:
-CAST(TRY_CAST(written AS TIMESTAMP) + INTERVAL 1 MINUTE * (480 - minutes_east) AS VARCHAR)
+CASE
+  WHEN written >= '0001' THEN CAST(TRY_CAST(written AS TIMESTAMP) + INTERVAL 1 MINUTE * (480 - minutes_east) AS VARCHAR)
+END

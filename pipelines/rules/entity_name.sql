@@ -25,6 +25,7 @@ CASE
 END
 -- result:
 CASE
-  WHEN regexp_matches(joined, '[A-Za-z][.]$') THEN joined
-  ELSE nullif(rtrim(joined, ' ，。、；：,;:*.．'), '')
+  WHEN regexp_matches(joined, '[ ，。、；：,;:*．]$|(^|[^A-Za-z])[.]+$')
+  THEN nullif(rtrim(joined, ' ，。、；：,;:*.．'), '')
+  ELSE joined
 END

@@ -21,7 +21,7 @@ CASE
   WHEN regexp_matches(compact, '^[0-9]{15}$') THEN concat(substr(compact, 1, 6), '19', substr(compact, 7, 9))
 END
 -- step: digits
-CASE WHEN length(extended) = 17 THEN CAST(extended AS BIGINT) END
+CASE WHEN length(extended) = 17 THEN TRY_CAST(extended AS BIGINT) END
 -- step: total
 (digits // 10000000000000000) * 7
 + (digits // 1000000000000000 % 10) * 9

@@ -10,8 +10,9 @@
 -- example:  '11010519491231002X' -> []
 -- example:  '440524188001010014' -> []
 -- example:  '110105194912310021' -> [checksum]
+-- example:  '110105194902310026' -> [date]
 -- example:  '11010519490231002X' -> [date, checksum]
--- example:  '990105194912310029' -> [division]
+-- example:  '990105194912310023' -> [division]
 -- example:  '810000199408230021' -> []
 -- example:  '830000199201300022' -> []
 -- example:  '911124198108030024' -> []
@@ -23,7 +24,7 @@
 -- step: shaped
 regexp_matches(value, '^[0-9]{17}[0-9X]$')
 -- step: digits
-CASE WHEN shaped THEN CAST(substr(value, 1, 17) AS BIGINT) END
+CASE WHEN shaped THEN TRY_CAST(substr(value, 1, 17) AS BIGINT) END
 -- step: born
 CASE WHEN shaped THEN concat(substr(value, 7, 4), '-', substr(value, 11, 2), '-', substr(value, 13, 2)) END
 -- step: total

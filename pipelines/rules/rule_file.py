@@ -39,9 +39,7 @@ _KEY_LINE = re.compile(r"--\s*([a-z]+):(?:\s+(.*))?$")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _QUOTED = r"'(?:[^']|'')*'"
 _ARGUMENT = re.compile(r"([a-z][a-z0-9_]*)(\s+\(optional\))?\s+(\S.*)")
-_EXAMPLE = re.compile(
-    rf"({_QUOTED}|NULL)((?:\s*,\s*[a-z_]+={_QUOTED})*)\s*->\s*({_QUOTED}|NULL|\[[a-z_, ]*\])"
-)
+_EXAMPLE = re.compile(rf"({_QUOTED}|NULL)((?:\s*,\s*[a-z_]+={_QUOTED})*)\s*->\s*({_QUOTED}|NULL|\[[a-z_, ]*\])")
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|[tnr\\])")
 
 
@@ -157,9 +155,7 @@ class _RuleFile:
     def rule(self) -> Rule:
         name, kind = self._one("rule"), self._kind()
         if name != self.path.stem or not _NAME.fullmatch(name):
-            self.fail(
-                self._line("rule"), f"rule '{name}' in file '{self.path.stem}.sql'; use one name for both."
-            )
+            self.fail(self._line("rule"), f"rule '{name}' in file '{self.path.stem}.sql'; use one name for both.")
         harmless = self._yes("harmless")
         arguments = tuple(self._argument(line, text) for line, text in self.header.get("argument", []))
         lookups = tuple(text.partition("(")[0].strip() for _, text in self.header.get("lookup", []))
@@ -194,9 +190,9 @@ class _RuleFile:
         text = self._one("kind")
         if text == "clean":
             return "clean"
-        if text == "check":
-            return "check"
-        self.fail(self._line("kind"), f"`kind: {text}` should be clean or check.")
+        if text != "check":
+            self.fail(self._line("kind"), f"`kind: {text}` should be clean or check.")
+        return "check"
 
     def _yes(self, key: str) -> bool:
         text = self._one(key) if key in self.header else "no"
@@ -213,9 +209,7 @@ class _RuleFile:
     def _findings(self, kind: str, harmless: bool) -> dict[str, str]:
         if kind == "check":
             if harmless or "finding" in self.header:
-                self.fail(
-                    1, "a check rule is never harmless, and names its codes in `-- part: name -> code`."
-                )
+                self.fail(1, "a check rule is never harmless, and names its codes in `-- part: name -> code`.")
             titles = [section.title.split() for section in self.sections if section.keyword == "part"]
             return {words[0]: words[2] for words in titles}
         if not harmless:
@@ -248,14 +242,10 @@ class _RuleFile:
             line,
         )
 
-    def _expressions(
-        self, kind: str, arguments: set[str], lookups: tuple[str, ...]
-    ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    def _expressions(self, kind: str, arguments: set[str], lookups: tuple[str, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
         order = [section.keyword for section in self.sections]
         if kind == "clean" and (order.count("result") != 1 or order[-1] != "result" or "part" in order):
-            self.fail(
-                1, "a clean rule is `-- step: name` sections, then one `-- result:` (or one bare expression)."
-            )
+            self.fail(1, "a clean rule is `-- step: name` sections, then one `-- result:` (or one bare expression).")
         if kind == "check" and ("part" not in order or "result" in order):
             self.fail(1, "a check rule is `-- step: name` sections and `-- part: name -> code` sections.")
         known = {"value"} | arguments
@@ -293,6 +283,7 @@ class _RuleFile:
         tree = trees[0] if len(trees) == 1 else None
         if tree is None or isinstance(tree, exp.Query):
             self.fail(section.line, "expected one SQL expression over `value`.")
+        self._check_casts(section.line, tree)
         self._check_columns(section.line, tree, known, lookups)
         for node in tree.walk():
             node.pop_comments()  # they would turn up in the middle of the compiled statement
@@ -315,15 +306,20 @@ class _RuleFile:
             elif token.token_type not in (TokenType.VAR, TokenType.IDENTIFIER):
                 self.fail(at, f"'{token.text}' is not allowed in a rule. Allowed words: {_listed(words)}.")
 
+    def _check_casts(self, line: int, tree: exp.Expr) -> None:
+        """A rule must never raise on data: CAST may write a text, reading one takes TRY_CAST."""
+        for cast in tree.find_all(exp.Cast):
+            safe = isinstance(cast, exp.TryCast) or isinstance(cast.this, exp.Literal) or cast.is_type("text")
+            if not safe:
+                self.fail(line, f"`{cast.sql('duckdb')}` can stop a batch; use TRY_CAST.")
+
     def _check_columns(self, line: int, tree: exp.Expr, known: set[str], lookups: tuple[str, ...]) -> None:
         if tree.find(exp.Star):
             self.fail(line, "`*` is not allowed; name the columns.")
         tables = {table.alias_or_name: table for table in tree.find_all(exp.Table)}
         for table in tables.values():
             if table.name not in lookups or table.db:
-                self.fail(
-                    line, f"table '{table.name}' is not declared; add `-- lookup: {table.name}(its columns)`."
-                )
+                self.fail(line, f"table '{table.name}' is not declared; add `-- lookup: {table.name}(its columns)`.")
         for column in tree.find_all(exp.Column):
             if column.table in tables or (not column.table and column.name in known):
                 continue

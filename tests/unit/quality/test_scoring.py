@@ -189,6 +189,11 @@ def test_one_major_check_below_its_floor_caps_q_and_two_cap_it_lower() -> None:
     assert two.q.formula == f"min({two.q_uncapped.value}, 59.99) = 59.99"
 
 
+def test_a_major_check_exactly_at_its_floor_sets_no_cap() -> None:
+    score = source(Check("a", "0301", 5, 95, 100, D("0.95"), D(1), major=True))
+    assert (score.cap, score.majors) == (None, ())
+
+
 def test_a_cap_never_raises_a_low_score() -> None:
     score = source(Check("a", "0301", 5, 10, 100, D("0.95"), D(1), major=True))
     assert score.q.value == score.q_uncapped.value
@@ -283,10 +288,11 @@ def test_equal_departments_share_a_rank_and_the_next_rank_is_skipped() -> None:
         department("b", "80.00"),
         department("a", "90.00"),
         department("few", "99.00", due_slots=2),
+        department("just enough", "60.00", due_slots=3),
         department("none", None),
     ]
     found = [(one.rank, one.score.department) for one in rank_departments(scores, POLICY)]
-    assert found == [(1, "a"), (2, "b"), (2, "c"), (4, "d"), (None, "few"), (None, "none")]
+    assert found == [(1, "a"), (2, "b"), (2, "c"), (4, "d"), (5, "just enough"), (None, "few"), (None, "none")]
 
 
 @pytest.mark.parametrize(
@@ -298,6 +304,7 @@ def test_equal_departments_share_a_rank_and_the_next_rank_is_skipped() -> None:
         ("59.99", [], 0, ["circular"]),
         ("59.99", ["60.00", "50.00"], 0, ["circular"]),
         ("59.99", ["59.99"], 0, ["circular", "interview"]),
+        ("59.99", ["59.99", "95.00"], 0, ["circular", "interview"]),
         ("59.99", [None, "50.00"], 0, ["circular"]),
         ("95.00", [], 2, ["interview"]),
         ("95.00", [], 1, []),

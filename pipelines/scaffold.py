@@ -1,0 +1,216 @@
+"""Scaffold a contract from a sample file: a person then corrects it instead of writing it."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from catalog.registry import SHIPPED
+from pipelines.errors import NotFound
+from pipelines.readers.rows import plain
+
+SAMPLE_ROWS = 2_000
+DELIMITERS = ",|\t;^"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the sample file looks like."""
+
+    reader: str
+    encoding: str | None
+    delimiter: str | None
+    sheet: str | None
+    header_row: int
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def scaffold(path: Path) -> str:
+    """YAML of a contract for files like `path`, with the places a person must look at marked by `# ?`."""
+    if not path.is_file():
+        raise NotFound(f"{path}: no such file; name a sample extract, as in `dmp contract new extract_20260302.csv`")
+    sample = _sample(path)
+    fields = yaml.safe_load((SHIPPED / "standards" / "fields.yaml").read_text(encoding="utf-8"))
+    known = {plain(header): (name, field) for name, field in fields.items() for header in field["headers"]}
+    taken: set[str] = set()
+    columns = [_column(header, [row[i] for row in sample.rows], known, taken)
+               for i, header in enumerate(sample.header)]
+    keys = _candidate_keys(columns, sample)
+    lines = [
+        f"# Made from {path.name} by `dmp contract new`. Correct what is marked with ?, save it as",
+        "# catalog/sources/<department>__<dataset>.yaml, then run `dmp contract check`.",
+        f"title: {{zh: {_text(path.stem)}, en: {_text(path.stem)}}}   # ? what people call it",
+        "# department: {id: police, zh: 公安局, en: Police}   # ? default: the part of the file name before __",
+        "# entity: person            # ? the golden record it feeds, if any",
+        f"load: {'increment' if keys else 'snapshot'}             # ? snapshot: each file is everything | increment: changed rows by key | append: new rows",
+        *_period(path.name),
+        "arrival:",
+        f"  drop: {_text(re.sub(r'[0-9]+', '*', path.name))}",
+        "  cycle: daily              # ? daily weekly monthly quarterly yearly event",
+        '  due: "09:00 next working day"   # ?',
+        f"format: {_flow(_format(sample))}",
+        "clean: [trim_text, null_tokens]",
+        "columns:",
+    ]
+    for column in columns:
+        body = {"from": column["from"], "to": column["to"]}
+        if column["from"] in keys:
+            body["key"] = True
+        body |= {k: v for k, v in column.items() if k not in ("from", "to")}
+        lines.append(f"  - {_flow(body)}")
+    lines += ["# A column nobody needs: {from: header, ignore: the reason}",
+              "expect: []                  # punctuality, keys, required and valid values are checked without being written"]
+    return "\n".join(lines) + "\n"
+
+
+def _sample(path: Path) -> Sample:
+    with path.open("rb") as file:
+        head = file.read(1 << 20)
+    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        from python_calamine import CalamineWorkbook
+
+        from pipelines.readers.workbook import as_text
+
+        book = CalamineWorkbook.from_path(str(path))
+        sheet = book.sheet_names[0]
+        grid = [[as_text(c) for c in row] for row in book.get_sheet_by_index(0).to_python(nrows=SAMPLE_ROWS, skip_empty_area=False)]
+        at = _header_row(grid)
+        return _cut("workbook", None, None, sheet if len(book.sheet_names) > 1 else None, at, grid)
+    if not head.strip():
+        raise NotFound(f"{path}: empty; name a sample with a header and some rows")
+    encoding = _encoding(path)
+    text = codecs.getincrementaldecoder(encoding)("ignore").decode(head)
+    lines = [line for line in text.splitlines()[:50] if line.strip()]
+    delimiter = max(DELIMITERS, key=lambda d: (min((line.count(d) for line in lines[-10:]), default=0), -DELIMITERS.index(d)))
+    grid = [row for _, row in zip(range(SAMPLE_ROWS), csv.reader(io.StringIO(text), delimiter=delimiter), strict=False)]
+    return _cut("delimited", encoding, delimiter, None, _header_row(grid), grid)
+
+
+def _cut(reader: str, encoding: str | None, delimiter: str | None, sheet: str | None, at: int, grid: Sequence[Sequence[str]]) -> Sample:
+    header = list(grid[at - 1])
+    while header and not header[-1].strip():
+        header.pop()
+    width = len(header)
+    rows = tuple(tuple(row[:width]) for row in grid[at:] if len(row) >= width and any(c.strip() for c in row))
+    return Sample(reader, encoding, delimiter, sheet, at, tuple(h.strip() for h in header), rows)
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8 if the whole file is, else GB18030 if the whole file is, else the Western single-byte one."""
+    for encoding in ("utf-8-sig", "gb18030", "big5"):
+        decoder = codecs.getincrementaldecoder(encoding)("strict")
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    decoder.decode(chunk)
+                decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            continue
+        return "utf-8" if encoding == "utf-8-sig" else encoding
+    return "cp1252"
+
+
+def _header_row(grid: Sequence[Sequence[str]]) -> int:
+    """The first of the leading rows that is as wide as the table, all text, and without repeats."""
+    widths = [sum(bool(c.strip()) for c in row) for row in grid[:60]]
+    widest = max(widths, default=0)
+    for number, row in enumerate(grid[:60], 1):
+        filled = [c.strip() for c in row if c.strip()]
+        if len(filled) >= max(1, 0.8 * widest) and len(set(filled)) == len(filled) and not any(_is_number(c) for c in filled):
+            return number
+    return 1
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"[+-]?\d[\d,.]*", text))
+
+
+def _column(header: str, values: Sequence[str], known: Mapping[str, tuple[str, Mapping[str, Any]]], taken: set[str]) -> dict[str, Any]:
+    name, field = known.get(plain(header), (None, {}))
+    if name is None or name in taken:
+        name = _name(header, taken)
+        field = {}
+    taken.add(name)
+    column: dict[str, Any] = {"from": header, "to": name}
+    column |= {k: v for k, v in field.items() if k != "headers"}
+    if not field and (kind := _type(values)):
+        column |= kind
+    return column
+
+
+def _name(header: str, taken: set[str]) -> str:
+    """An English-looking name from a header in any script; Chinese by its pinyin."""
+    text = unicodedata.normalize("NFKC", header)
+    if not text.isascii():
+        from pypinyin import lazy_pinyin
+
+        text = "_".join(lazy_pinyin(text))
+    base = re.sub(r"_+", "_", re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower())).strip("_")[:40].strip("_")
+    base = base if base and base[0].isalpha() else f"column_{base}".strip("_")
+    name, number = base, 2
+    while name in taken:
+        name, number = f"{base}_{number}", number + 1
+    return name
+
+
+def _type(values: Sequence[str]) -> dict[str, Any] | None:
+    filled = [v.strip() for v in values if v.strip()]
+    if not filled:
+        return None
+    date = r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?( \d{1,2}:\d{2}(:\d{2})?)?"
+    if all(re.fullmatch(date, v) for v in filled):
+        return {"type": "date", "clean": ["date_any_format"]}
+    # Leading zeros and long digits are codes, not quantities.
+    if all(re.fullmatch(r"[+-]?(0|[1-9]\d{0,11})", v) for v in filled):
+        return {"type": "integer"}
+    if all(re.fullmatch(r"[+-]?(0|[1-9][\d,]{0,14})(\.\d+)?", v) for v in filled):
+        return {"type": "number", "clean": ["number"]}
+    return None
+
+
+def _candidate_keys(columns: Sequence[Mapping[str, Any]], sample: Sample) -> set[str]:
+    """The first column that is filled and different in every row of the sample."""
+    for i, column in enumerate(columns):
+        values = [row[i].strip() for row in sample.rows]
+        if len(values) > 1 and all(values) and len(set(values)) == len(values) and column.get("type") not in ("date", "number"):
+            return {str(column["from"])}
+    return set()
+
+
+def _period(name: str) -> list[str]:
+    for pattern, group in ((r"\d{8}", r"(?P<date>\\d{8})"), (r"\d{4}-\d{2}-\d{2}", r"(?P<date>\\d{4}-\\d{2}-\\d{2})"), (r"\d{6}", r"(?P<date>\\d{6})")):
+        if re.search(pattern, name):
+            before = re.split(pattern, name, maxsplit=1)[0]
+            return [f'period: {{from: file_name, pattern: "{re.escape(before)}{group}"}}   # ?']
+    return ["period: {from: arrival}   # ? the file name tells no date, so the day of arrival counts"]
+
+
+def _format(sample: Sample) -> dict[str, Any]:
+    form: dict[str, Any] = {"reader": sample.reader}
+    if sample.encoding:
+        form["encoding"] = sample.encoding
+    if sample.delimiter:
+        form["delimiter"] = {"\t": "tab"}.get(sample.delimiter, sample.delimiter)
+    if sample.sheet:
+        form["sheet"] = sample.sheet
+    if sample.header_row > 1:
+        form["header_row"] = sample.header_row
+    return form
+
+
+def _text(value: str) -> str:
+    return yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("...").strip()
+
+
+def _flow(value: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(value), allow_unicode=True, default_flow_style=True, sort_keys=False, width=10_000).strip()

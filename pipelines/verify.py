@@ -1,0 +1,115 @@
+"""Verify: the archive against its hashes, the ledger against its chain, the tables against the ledger. Changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pipelines import archive
+from pipelines.gate import chained_hash
+from pipelines.run import Run
+from warehouse.lake import table_columns
+from warehouse.tables import TABLES
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it was written down. `what` names the file or the row."""
+
+    part: str
+    what: str
+
+
+def verify(run: Run, step: Callable[[str], None] = lambda part: None) -> list[Problem]:
+    """Every problem found; an empty list means content."""
+    problems: list[Problem] = []
+    for part, check in (("archive", _archive), ("chain", _chain), ("rows", _rows), ("entities", _entities)):
+        step(part)
+        problems += [Problem(part, what) for what in check(run)]
+    return problems
+
+
+def _archive(run: Run) -> Iterator[str]:
+    """Every archived file has the bytes its name says, and every batch has its file."""
+    workspace = run.workspace
+    good = set()
+    for path in sorted((workspace.archive / "objects").glob("*/*")):
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 22):
+                digest.update(chunk)
+        if digest.hexdigest() == path.name:
+            good.add(path.name)
+        else:
+            yield f"{path}: its bytes have changed (expected SHA-256 {path.name}, got {digest.hexdigest()}){_names(run, path.name)}"
+    for file_name, sha256 in run.con.execute("SELECT DISTINCT file_name, sha256 FROM lake.ledger.drop ORDER BY ALL").fetchall():
+        if sha256 not in good and not archive.object_path(workspace, sha256).exists():
+            yield f"{file_name}: the archive lacks its bytes ({archive.object_path(workspace, sha256)})"
+    for source in run.catalog.contracts:
+        known = {r[0] for r in run.con.execute("SELECT drop_id FROM lake.ledger.drop WHERE source = ?", [source]).fetchall()}
+        recorded = {d.drop_id for d in archive.drops(workspace, source)}
+        for lost in sorted(known - recorded):
+            yield f"{lost}: the ledger knows this drop, the archive has no record of its arrival"
+
+
+def _names(run: Run, sha256: str) -> str:
+    rows = run.con.execute("SELECT DISTINCT source, file_name FROM lake.ledger.drop WHERE sha256 = ?", [sha256]).fetchall()
+    return "".join(f"; this was {file_name} of {source}" for source, file_name in rows)
+
+
+def _chain(run: Run) -> Iterator[str]:
+    """Each ledger row has the hash its content gives, and names the former row of its source."""
+    columns = list(TABLES["ledger.batch"][1])
+    rows = run.con.execute(f"SELECT {', '.join(columns)} FROM lake.ledger.batch ORDER BY source, arrived_at, batch").fetchall()
+    by_source: dict[str, list[dict[str, object]]] = {}
+    for values in rows:
+        row = dict(zip(columns, values, strict=True))
+        by_source.setdefault(str(row["source"]), []).append(row)
+        if chained_hash(row) != row["hash"]:
+            yield f"ledger.batch {row['batch']}: the row was changed after it was written"
+    for source, own in by_source.items():
+        hashes = {row["hash"] for row in own}
+        former = [row["previous_hash"] for row in own]
+        if former.count(None) != 1 or len(set(former)) != len(former) or not set(former) - {None} <= hashes:
+            yield f"ledger.batch of {source}: the chain is broken; a row was removed or added out of turn"
+
+
+def _rows(run: Run) -> Iterator[str]:
+    """Row counts of each batch in raw, std and quarantine are those of the ledger; every stage equation holds."""
+    for subject, stage, rows_in, rows_out, equation in run.con.execute(
+        "SELECT subject, stage, rows_in, rows_out, equation FROM lake.ledger.stage ORDER BY ALL").fetchall():
+        if stage in ("collect", "clean", "dedupe", "merge") and sum(json.loads(rows_out).values()) != rows_in:
+            yield f"{stage} of {subject}: {equation} does not add up"
+    ledger = {r[0]: r[1:] for r in run.con.execute(
+        "SELECT batch, source, rows_read, rows_accepted, rows_refused, verdict FROM lake.ledger.batch").fetchall()}
+    counted: dict[str, dict[str, int]] = {"raw": {}, "std": {}, "quarantine": {}}
+    for source in sorted({v[0] for v in ledger.values()}):
+        for layer in ("raw", "std"):
+            if table_columns(run.con, f"{layer}.{source}"):
+                counted[layer] |= dict(run.con.execute(
+                    f'SELECT _batch, count(*) FROM lake.{layer}."{source}" GROUP BY _batch').fetchall())
+    counted["quarantine"] = dict(run.con.execute("SELECT _batch, count(*) FROM lake.quarantine.row GROUP BY _batch").fetchall())
+    for batch, (_, read, accepted, refused, verdict) in sorted(ledger.items()):
+        wanted = {"raw": read, "std": 0 if verdict == "hold" else accepted, "quarantine": refused}
+        for layer, count in wanted.items():
+            if counted[layer].get(batch, 0) != count:
+                yield f"{layer} of {batch}: {counted[layer].get(batch, 0)} rows, the ledger says {count}"
+    for layer, batches in counted.items():
+        for batch in sorted(set(batches) - set(ledger)):
+            yield f"{layer}: {batches[batch]} rows of {batch}, which the ledger does not know"
+
+
+def _entities(run: Run) -> Iterator[str]:
+    """Each surviving record stands in exactly one golden record, and each golden record has one."""
+    for entity in run.catalog.entities:
+        if not table_columns(run.con, f"base.{entity}"):
+            continue
+        twice, homeless, empty = run.con.execute(
+            f'SELECT (SELECT count(*) - count(DISTINCT _record) FROM lake.base."{entity}__member"), '
+            f'(SELECT count(*) FROM lake.base."{entity}__member" WHERE _entity NOT IN (SELECT _entity FROM lake.base."{entity}")), '
+            f'(SELECT count(*) FROM lake.base."{entity}" WHERE _entity NOT IN (SELECT _entity FROM lake.base."{entity}__member"))'
+        ).fetchall()[0]
+        if twice or homeless or empty:
+            yield f"base.{entity}: {twice} records stand in two entities, {homeless} in none; {empty} entities have no record"
