@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -122,7 +123,7 @@ class Column(Model):
         return (self.on_missing or ("refuse" if self.key else "keep")) == "refuse"
 
     @property
-    def fails_to(self) -> str:
+    def fails_to(self) -> Literal["null", "keep", "refuse"]:
         return self.on_fail or ("refuse" if self.key else "null")
 
 
@@ -257,7 +258,8 @@ def _expect(value: Any) -> Any:
         return {"kind": value}
     if not isinstance(value, dict) or not value:
         raise ValueError("expected a short name such as `key_is_unique`, or `{name: column, weight: 3}`")
-    kind, argument = next(iter(value.items()))
+    kind = next((k for k in value if k not in _EXPECT_COMMON), next(iter(value)))
+    argument = value[kind]
     rest = {k: v for k, v in value.items() if k != kind}
     common = {k: rest.pop(k) for k in _EXPECT_COMMON if k in rest}
     if "indicator" in common:
@@ -333,7 +335,10 @@ class Contract(Model):
                 return column
         raise KeyError(name)
 
-    @property
+    def __hash__(self) -> int:
+        return int(self.hash[:15], 16)
+
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of the resolved contract in canonical JSON: comments and key order do not count."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()

@@ -67,7 +67,8 @@ def nearest(word: str, words: Sequence[str]) -> str:
 def _refuse_aliases_and_repeats(text: str, path: Path) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
-            raise CatalogError(f"{path}:{event.start_mark.line + 1}: YAML aliases (*name) are not allowed; use `like:`")
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise CatalogError(f"{path}:{line}: YAML aliases (*name) are not allowed; use `like:`")
 
     def walk(node: yaml.Node | None) -> None:
         if isinstance(node, yaml.MappingNode):

@@ -35,7 +35,10 @@ TASK_HABITS: dict[str, Any] = {
     # A task that hangs on a dead network share must not keep its source waiting for ever.
     "execution_timeout": timedelta(hours=6),
     "on_failure_callback": notify,
+    # Where slots are short, intake goes before fusion: a fusion that starts later takes more sources in at once.
+    "weight_rule": "absolute",
 }
+INTAKE_FIRST = {"priority_weight": 10}
 
 
 def std_asset(source: str) -> Asset:

@@ -62,7 +62,8 @@ def _explain(problem: object, dag_id: str) -> tuple[str, str, str]:
         return ("configuration", f"目录配置有误，请按所示文件和行号修改，下次运行自动生效：{problem}",
                 f"The catalogue is wrong; mend the file and line named here, the next run picks it up: {problem}")
     if kind == "StageError":
-        return "invariant", f"内部校验未通过，未写入任何数据：{problem}", f"A check of ours failed, nothing was written: {problem}"
+        return ("invariant", f"内部校验未通过，未写入任何数据：{problem}",
+                f"A check of ours failed, nothing was written: {problem}")
     if problem is None:
         return ("killed", f"任务进程被终止（内存不足或主机重启）。数据完整无损：{where_zh}，排除原因后清除（Clear）该任务重跑。",
                 f"The task's process was killed (out of memory, or a reboot). No data is harmed: {where_en}, mend the "

@@ -32,8 +32,8 @@ def page(contract: Contract) -> str:
         "|---|---|---|---|---|",
         *rows,
         "",
-        "**红色怎么办 · when it is red.** `held` 红：有批次被拦下，任务日志与 `notices/notices.txt` 写明原因；请部门改正后重新投放，"
-        "自动成为新版本，无需清除任务。其他任务红：排除日志所述原因后清除（Clear）该任务。",
+        "**红色怎么办 · when it is red.** `held` 红：有批次被拦下，任务日志与 `notices/notices.txt` 写明原因；请部门改正后"
+        "重新投放，自动成为新版本，无需清除任务。其他任务红：排除日志所述原因后清除（Clear）该任务。",
         "",
         "`held` is red: a batch is held, its log and `notices/notices.txt` say why; the department mends the file and drops "
         "it again, which makes a new version, nothing has to be cleared. Any other task is red: mend what its log says, "

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog.contract import Contract
 from catalog.yaml_file import CatalogError
-from dags._common import COMMIT_POOL, TASK_HABITS, contracts, hourly, std_asset, task_run, unreadable
+from dags._common import COMMIT_POOL, INTAKE_FIRST, TASK_HABITS, contracts, hourly, std_asset, task_run, unreadable
 from dags._notice import BatchHeld
 from dags._page import page
 
@@ -27,7 +27,7 @@ def intake(contract: Contract) -> DAG:
         catchup=False,
         max_active_runs=1,
         tags={"intake", contract.department.id, contract.arrival.cycle},
-        default_args=TASK_HABITS | {"owner": contract.department.zh},
+        default_args=TASK_HABITS | INTAKE_FIRST | {"owner": contract.department.zh},
     )
     def flow() -> None:
         @task.short_circuit
@@ -67,7 +67,7 @@ def intake(contract: Contract) -> DAG:
             """Red, with the reasons; in a run without a held batch it is skipped."""
             raise BatchHeld(get_current_context()["ti"].xcom_pull(task_ids="gate", key="held"))
 
-        gate(clean(collect())) >> held()
+        gate(clean(collect())) >> held()  # type: ignore[arg-type]
 
     return flow()
 

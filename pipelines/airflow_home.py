@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from pipelines.run import open_run
 from warehouse.layout import Workspace, write_atomically
@@ -38,9 +38,10 @@ ROOT = Path(__file__).resolve().parent.parent
 USER = "admin"
 #: Tasks that commit to the warehouse take its one slot: they wait in the scheduler, not in a worker.
 COMMIT_POOL = "warehouse_commit"
-#: Component -> its command. Two API servers, because on SQLite one deadlocks with itself: the audit log of a user's POST waits for the database
-#: in the event loop, while a task's request that holds the database waits for that loop to end its transaction. It
-#: lasts until SQLite gives up after five seconds, then the POST fails ("database is locked"; seen with Airflow 3.3.2).
+#: Component -> its command. Two API servers, because on SQLite one deadlocks with itself: the audit log of a user's
+#: POST waits for the database in the event loop, while a task's request that holds the database waits for that loop to
+#: end its transaction. It lasts until SQLite gives up after five seconds, then the POST fails with "database is locked"
+#: (seen with Airflow 3.3.2).
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "execution-api": ("api-server", "--apps", "execution"),
     "api-server": ("api-server", "--apps", "core"),
@@ -55,12 +56,18 @@ class AirflowError(Exception):
 
     exit_code = 40
 
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 def warm_up() -> None:
     """Import, before the scheduler forks, what every task would import for itself. Takes seconds, once."""
     importlib.import_module("quality.gx").warm_up()
-    for stage in ("collect", "clean", "gate", "dedupe", "merge", "report"):
-        importlib.import_module(f"pipelines.{stage}")
+    stages = [f"pipelines.{stage}" for stage in ("collect", "clean", "gate", "dedupe", "merge", "report")]
+    # These the stages import only when they are called.
+    for module in (*stages, "pandas", "sqlglot", "splink", "scipy.sparse.csgraph", "scipy.cluster.hierarchy"):
+        importlib.import_module(module)
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Environment:
 
     def airflow(self, *arguments: str) -> str:
         """Run one `airflow` command to its end; its output. Raises AirflowError with the last lines if it fails."""
-        done = subprocess.run(  # noqa: S603 - our own interpreter, no shell
+        done = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments], env=dict(self.variables), capture_output=True, text=True)
         if done.returncode:
             raise AirflowError(f"`airflow {' '.join(arguments)}` failed:\n{_last_lines(done.stdout + done.stderr)}")
@@ -160,15 +167,24 @@ class Api:
     """Airflow's REST API with the generated password. Only what this project asks of it."""
 
     url: str
-    password: str
+    password: str = field(repr=False)
     _token: str = field(default="", repr=False)
 
     def call(self, method: str, path: str, body: object = None, **query: Any) -> Any:
-        """One request; the answer as parsed JSON. Raises AirflowError with the server's words, `status` set."""
+        """One request; the answer as parsed JSON. Raises AirflowError with the server's words and HTTP status."""
         if not self._token:
             self._token = self._send("POST", "/auth/token", {"username": USER, "password": self.password})["access_token"]
         text = urllib.parse.urlencode(query, doseq=True)
-        return self._send(method, f"/api/v2{path}" + (f"?{text}" if text else ""), body)
+        address = f"/api/v2{path}" + (f"?{text}" if text else "")
+        for pause in (0.2, 0.5, 1.0, 2.0):
+            try:
+                return self._send(method, address, body)
+            except AirflowError as error:
+                # SQLite was locked, or a listing met a run that has not started yet. All our requests may be repeated.
+                if error.status < 500:
+                    raise
+                time.sleep(pause)
+        return self._send(method, address, body)
 
     def _send(self, method: str, path: str, body: object) -> Any:
         headers = {"Content-Type": "application/json"}
@@ -180,9 +196,8 @@ class Api:
             with _NO_PROXY.open(request, timeout=30) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
-            refused = AirflowError(f"{method} {path}: HTTP {error.code}: {error.read(2000).decode(errors='replace')}")
-            refused.status = error.code  # type: ignore[attr-defined]
-            raise refused from None
+            words = error.read(2000).decode(errors="replace")
+            raise AirflowError(f"{method} {path}: HTTP {error.code}: {words}", error.code) from None
         return json.loads(text) if text else None
 
     def health(self) -> Mapping[str, str]:
@@ -212,7 +227,7 @@ class Api:
         try:
             self.call("POST", "/pools", {"name": name, "slots": slots, "description": description})
         except AirflowError as error:
-            if getattr(error, "status", 0) != 409:
+            if error.status != 409:
                 raise
 
     def unpause(self, dag: str) -> None:
@@ -223,7 +238,7 @@ class Api:
         try:
             self.call("POST", f"/dags/{dag}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
         except AirflowError as error:
-            if getattr(error, "status", 0) != 409:
+            if error.status != 409:
                 raise
 
     def runs(self, dags: Iterable[str], states: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -257,7 +272,7 @@ class Api:
         try:
             return bool(self.call("GET", f"/dags/{dag}/assets/queuedEvents")["total_entries"])
         except AirflowError as error:
-            if getattr(error, "status", 0) == 404:
+            if error.status == 404:
                 return False
             raise
 
@@ -279,7 +294,7 @@ def wait_until(true: Callable[[], bool], seconds: float, what: str, alive: Calla
         if time.monotonic() > end:
             raise AirflowError(f"waited {seconds:.0f} s in vain for {what}")
         time.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
+        pause = min(pause * 1.5, 1.0)
 
 
 @dataclass
@@ -410,7 +425,7 @@ def _spawn(component: str, environment: Environment, variables: Mapping[str, str
     log = environment.log(component)
     parent = os.getpid()
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+        return subprocess.Popen(
             command, env=dict(variables), cwd=environment.home, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=lambda: _end_with(parent))
 
@@ -440,16 +455,19 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]], patience: float = 20) ->
         child.kill()
 
 
-def _children(pid: int) -> list[psutil.Process]:
+def _children(pid: int) -> list[Any]:
     try:
-        return psutil.Process(pid).children(recursive=True)
+        return list(psutil.Process(pid).children(recursive=True))
     except psutil.NoSuchProcess:
         return []
 
 
-def serve(workspace: Workspace, port: int = 8080, say: Callable[[str], None] = print) -> None:
-    """Run this workspace's Airflow in the foreground until Ctrl-C or SIGTERM. What `dmp airflow` does."""
-    environment = prepare(workspace)
+def serve(workspace: Path, port: int = 8080, say: Callable[[str], None] = print) -> None:
+    """Run this workspace's Airflow in the foreground until Ctrl-C or SIGTERM. What `dmp airflow` does.
+
+    Where the port is taken, a free one is used and told.
+    """
+    environment = prepare(Workspace(workspace.resolve()))
     if not is_free(port):
         taken, port = port, free_port()
         say(f"端口 {taken} 已被占用，改用 {port} · port {taken} is taken, using {port}")

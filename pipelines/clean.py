@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import duckdb
@@ -74,6 +75,7 @@ def working(run: Run) -> Iterator[duckdb.DuckDBPyConnection]:
         con.close()
 
 
+@lru_cache(maxsize=512)
 def compile_contract(contract: Contract) -> Compiled:
     """The SELECTs of a contract. Pure: `dmp sql` prints what this returns."""
     return compile_select([_spec(contract, c) for c in contract.mapped], "raw", defect="_defect")

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from catalog.registry import SHIPPED, open_catalog
 from pipelines import airflow_home
 from pipelines.airflow_home import AirflowError, Handle
 from pipelines.run import open_run
@@ -50,33 +51,36 @@ def read_schedule(city: Path) -> list[Wave]:
     return [Wave(datetime.fromisoformat(w["at"]), w["note_zh"], w["note_en"], tuple(w["drops"])) for w in told]
 
 
-def demo(workspace: Path, city: Path, console: Console) -> int:
+def demo(workspace: Path, console: Console, city: Path | None = None) -> int:
     """Play the city into a new workspace and print where every source stands. 0: all went as it should.
 
-    Held batches, late and missing files are part of the play. Stops everything it started, also on Ctrl-C.
-    Raises FileExistsError where the workspace holds something already: a played city cannot be played again on top.
+    `city` is a folder made by `examples.city`; by default one is made in the workspace. Held batches, late and missing
+    files are part of the play. Stops everything it started, also on Ctrl-C. Raises ValueError where the workspace holds
+    something already: a city cannot be played on top of another one; AirflowError where Airflow or a stage fails.
     """
     place = Workspace(workspace.resolve())
     if place.root.exists() and any(place.root.iterdir()):
-        raise FileExistsError(f"{place.root} is not empty. Name a new folder, or remove this one: rm -r '{place.root}'")
+        raise ValueError(f"{place.root} 不是空文件夹 · is not empty: name a new folder, or remove it: rm -r '{place.root}'")
     began = time.monotonic()
+    city = city or place.root / "city"
     waves = _make_city(city)
-    place.create()
     set_clock(place, waves[0].at)
     with console.status("准备并启动 Airflow · preparing and starting Airflow"):
-        environment = airflow_home.prepare(place)
+        # The city sends what the shipped contracts expect, whatever catalogue is configured.
+        environment = airflow_home.prepare(place, SHIPPED)
         handle = airflow_home.start(environment)
     with handle:
-        with open_run(workspace=place.root) as run:
-            sources, entities = list(run.catalog.contracts), list(run.catalog.entities)
+        catalog = open_catalog(SHIPPED)
+        sources, entities = list(catalog.contracts), list(catalog.entities)
         handle.wait_for_dags([*(f"intake__{s}" for s in sources), *(f"fusion__{e}" for e in entities), "scorecard"])
         console.print(f"Airflow 已就绪 · is up: {handle.url}  ({time.monotonic() - began:.0f} s)\n")
         seen: set[str] = set()
         for number, wave in enumerate(waves, 1):
             asked = sources if number == len(waves) else sorted(wave.sources)
             seen |= _play(handle, place, city, wave, f"{number}/{len(waves)}", asked, entities, seen, console)
-        _run_to_end(handle, ["scorecard"], "demo__report")
-    with open_run(workspace=place.root) as run:
+        with console.status("评分与报告 · scores and report"):
+            _run_to_end(handle, ["scorecard"], "demo__report")
+    with open_run(workspace=place.root, catalog=SHIPPED) as run:
         console.print(_scores(scoreboard(run)))
     console.print(_farewell(place, time.monotonic() - began), highlight=False)
     return 0

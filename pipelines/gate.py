@@ -125,11 +125,12 @@ def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
             outcomes = validate(con, relation, [c.expectation for c in asked]) if asked else []
             counts = _counts(con, relation, asked) if over == "judged" else {}
             points = _points(con) if over == "slots" else 0.0
-            counted += [_count(c, o, counts, points, batch) for c, o in zip(asked, outcomes, strict=True)]
+            counted += [_count(c, o, counts, points, batch, contract) for c, o in zip(asked, outcomes, strict=True)]
         return counted
 
 
-def _count(check: Prepared, outcome: Outcome, counts: Mapping[Any, tuple[int, int]], points: float, batch: Batch) -> Counted:
+def _count(check: Prepared, outcome: Outcome, counts: Mapping[Any, tuple[int, int]], points: float, batch: Batch,
+           contract: Contract) -> Counted:
     """A and B by the counting mode of the check; see quality/expectations."""
     unexpected = outcome.unexpected_count or 0
     given, kept = counts.get(check.columns, (0, 0))
@@ -143,7 +144,9 @@ def _count(check: Prepared, outcome: Outcome, counts: Mapping[Any, tuple[int, in
     if check.counts == "bad_rows":
         return Counted(check, outcome, unexpected, rows)
     if check.counts == "given":
-        return Counted(check, outcome, given - unexpected, given)
+        # In a column that refuses blanks every row that is not given has failed too, without being a given value.
+        blank = rows - given if contract.column(check.columns[0]).refuses_missing else 0
+        return Counted(check, outcome, given - (unexpected - blank), given)
     if check.counts == "values":
         if "row_condition" in check.expectation.kwargs:
             present = rows - (outcome.missing_count or 0)
@@ -197,7 +200,7 @@ def _earliest(con: duckdb.DuckDBPyConnection, contract: Contract, relations: Map
     if not lags or "judged" not in relations:
         return arrived_on
     oldest = ", ".join(f"min(CAST({quoted(c)} AS DATE))" for c in lags)
-    found = [d for d in con.execute(f"SELECT {oldest} FROM judged").fetchall()[0] if d]
+    found: list[date] = [d for d in con.execute(f"SELECT {oldest} FROM judged").fetchall()[0] if d]
     return max(min([*found, arrived_on]), date(1990, 1, 1))
 
 

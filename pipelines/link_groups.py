@@ -66,13 +66,10 @@ def by_identifier(codes: Sequence[Numbers], size: int) -> Identified:
         follow = clean[values] | weak_only[groups] if len(values) else np.zeros(0, dtype=bool)
         bridged = _bridge(size, groups[follow], values[follow])
         # several clean values can still chain two groups that differ: then only those without a stronger identifier join
-        fine = _clean(bridged[groups], groups, carries)
-        if len(groups):
-            follow &= fine[bridged[groups]] | weak_only[groups]
-            bridged = _bridge(size, groups[follow], values[follow])
-            clashes.append(len(np.unique(values[~(clean[values] & fine[bridged[groups]])])))
-        else:
-            clashes.append(0)
+        fine = _clean(bridged[groups], groups, carries)[bridged[groups]] if len(groups) else follow
+        clashes.append(len(np.unique(values[~(clean[values] & fine)])) if len(groups) else 0)
+        follow &= fine | weak_only[groups]
+        bridged = _bridge(size, groups[follow], values[follow])
         if len(groups):
             # who was joined by this very identifier: another record of the new group holds the same value
             new_group = bridged[group]
@@ -121,14 +118,15 @@ def by_likeness(
     nodes, node = np.unique(group, return_inverse=True)
     node = node.reshape(-1).astype(np.int64)
     a, b, p = _between_nodes(node[left], node[right], likeness)
-    component = connected(len(nodes), a[p >= threshold], b[p >= threshold])
+    near = p >= threshold
+    component = connected(len(nodes), a[near], b[near])
     unexamined = 0
     for step in range(1, 7):
         crowded = np.bincount(component, minlength=len(nodes))[component] > LARGEST_EXAMINED
         if not crowded.any():
             break
-        higher = (p >= 1 - (1 - threshold) / 10**step) | ((p >= threshold) & ~crowded[a])
-        component = connected(len(nodes), a[higher], b[higher])
+        near &= ~crowded[a] | (p >= 1 - (1 - threshold) / 10**step)
+        component = connected(len(nodes), a[near], b[near])
     crowded = np.bincount(component, minlength=len(nodes))[component] > LARGEST_EXAMINED
     if crowded.any():
         component[crowded] = np.flatnonzero(crowded)
@@ -144,14 +142,13 @@ def by_likeness(
     first_pair = np.searchsorted(component[a], np.arange(len(nodes) + 1))
     like = np.bincount(component[a], weights=p >= MEAN_LIKENESS, minlength=len(nodes))
     carriers = np.zeros(len(nodes), dtype=np.int64)
-    held = _held_by_node(node, codes, len(nodes))
-    for values in held:
-        carriers = np.maximum(
-            carriers, np.bincount(component, weights=[bool(v) for v in values], minlength=len(nodes)).astype(np.int64)
-        )
+    for code in codes:
+        carrying = np.unique(node[code >= 0])
+        carriers = np.maximum(carriers, np.bincount(component[carrying], minlength=len(nodes)))
     label = component.copy()
     # complete and without two carriers of one identifier: nothing to decide
     doubtful = (sizes > 1) & ((like < sizes * (sizes - 1) / 2) | (carriers > 1))
+    held = [_held(node, code, doubtful[component[node]]) for code in codes]
     for c in np.flatnonzero(doubtful):
         mine = members[first_member[c] : first_member[c + 1]]
         pairs = slice(first_pair[c], first_pair[c + 1])
@@ -170,18 +167,15 @@ def _between_nodes(a: Numbers, b: Numbers, p: Shares) -> tuple[Numbers, Numbers,
     return a[keep], b[keep], p[keep]
 
 
-def _held_by_node(node: Numbers, codes: Sequence[Numbers], size: int) -> list[list[frozenset[int]]]:
-    """Per identifier and node, the values its records carry."""
-    result = []
-    for code in codes:
-        sets: list[frozenset[int]] = [frozenset()] * size
-        for record in np.flatnonzero(code >= 0):
-            sets[node[record]] |= {int(code[record])}
-        result.append(sets)
+def _held(node: Numbers, code: Numbers, wanted: npt.NDArray[np.bool_]) -> dict[int, set[int]]:
+    """The values of one identifier that the records of each node carry, where `wanted`."""
+    result: dict[int, set[int]] = {}
+    for record in np.flatnonzero(wanted & (code >= 0)):
+        result.setdefault(int(node[record]), set()).add(int(code[record]))
     return result
 
 
-def _average_linkage(mine: Numbers, a: Numbers, b: Numbers, p: Shares, held: Sequence[Sequence[frozenset[int]]]) -> Numbers:
+def _average_linkage(mine: Numbers, a: Numbers, b: Numbers, p: Shares, held: Sequence[dict[int, set[int]]]) -> Numbers:
     """For each of `mine` (sorted), the place in `mine` of the first member of its group."""
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
@@ -192,10 +186,10 @@ def _average_linkage(mine: Numbers, a: Numbers, b: Numbers, p: Shares, held: Seq
     apart = 10.0 * len(mine) ** 2  # one such pair keeps the average of any two groups above the limit
     undecided = np.ones_like(distance, dtype=bool)
     for values in held:
-        carrying = [k for k, m in enumerate(mine) if values[m]]
+        carrying = [k for k, m in enumerate(mine.tolist()) if m in values]
         for x, k in enumerate(carrying):
             for other in carrying[x + 1 :]:
-                if undecided[k, other] and not values[mine[k]] & values[mine[other]]:
+                if undecided[k, other] and not values[int(mine[k])] & values[int(mine[other])]:
                     distance[k, other] = distance[other, k] = apart
                 undecided[k, other] = False
     np.fill_diagonal(distance, 0)

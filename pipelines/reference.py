@@ -47,7 +47,9 @@ def _build_divisions(path: Path) -> None:
             "delim = ',', quote = '\"', auto_detect = true)"
         )
         con.execute(
-            f"COPY (SELECT code, arg_max(name, year) AS name, CAST(min(year) AS INTEGER) AS first_year, "
+            f"COPY (SELECT code, arg_max(name, year) AS name, "
+            # A code on the first list is older than the lists: nobody knows since when.
+            f"CASE WHEN min(year) = (SELECT min(year) FROM lists) THEN 0 ELSE CAST(min(year) AS INTEGER) END AS first_year, "
             f"CASE WHEN max(year) = (SELECT max(year) FROM lists) THEN {OPEN_END} ELSE CAST(max(year) AS INTEGER) END AS last_year "
             f"FROM ({levels}) WHERE length(code) = 6 GROUP BY code ORDER BY code) TO {literal(str(part))} (FORMAT parquet)"
         )

@@ -34,7 +34,7 @@ from quality.scoring import (
     score_department,
     score_source,
 )
-from quality.timeliness import Arrival, JudgedSlot, judge, period_of, period_range, punctuality
+from quality.timeliness import Arrival, JudgedSlot, circular, judge, period_of, period_range, punctuality
 
 #: How far back a scorecard looks unless told: at least one slot of each cycle falls due in it.
 WINDOW_DAYS: Mapping[str, int] = {"quarterly": 92, "yearly": 366}
@@ -156,7 +156,7 @@ def _batches(run: Run, contract: Contract) -> list[BatchLine]:
         "reason_zh, reason_en, verdict <> 'hold' AND version = max(version) FILTER (verdict <> 'hold') OVER (PARTITION BY period) "
         "FROM lake.ledger.batch WHERE source = ? ORDER BY arrived_at, batch", [contract.id]
     ).fetchall()
-    return [BatchLine(*row[:5], row[5].astimezone(UTC), *row[6:13], bool(row[13])) for row in rows]
+    return [BatchLine(*(*row[:5], row[5].astimezone(UTC), *row[6:])) for row in rows]
 
 
 def _judged_batches(batches: Sequence[BatchLine]) -> list[BatchLine]:
@@ -283,7 +283,9 @@ def _departments(cards: Sequence[SourceCard], policy: Policy) -> tuple[Departmen
     found = []
     for department in sorted({c.contract.department.id for c in cards}):
         own = [c for c in cards if c.contract.department.id == department]
-        sources = [DepartmentSource(source=c.contract.id, o=c.score.o.value, role=c.contract.tier, due_slots=sum(s.is_due for s in c.slots)) for c in own]
+        sources = [DepartmentSource(source=c.contract.id, o=c.score.o.value, role=c.contract.tier,
+                                    due_slots=sum(s.is_due for s in c.slots),
+                                    missing_running=circular(c.slots).longest_missing_run) for c in own]
         fields = CatalogueFields(*_catalogue_fields(own))
         found.append(score_department(department, sources, Corrections(0, 0), fields, policy))
     return tuple(found)

@@ -28,13 +28,16 @@ class Commit:
     """Everything one batch or one fusion adds.
 
     `absent` is a (table, column, value) that must not be there yet: files have no keys, and registering one twice
-    would double its rows. `replace` names tables whose rows go first (a golden table is rewritten whole).
+    would double its rows. None where a second commit does no harm because of the next two. `replace` names tables whose
+    rows go first (a golden table is rewritten whole); `delete` names the rows that go first, table -> (column, value)
+    (the scores of a day are made again).
     """
 
-    absent: tuple[str, str, str]
+    absent: tuple[str, str, str] | None
     files: Mapping[str, tuple[Columns, Path]] = field(default_factory=dict)
     rows: Mapping[str, Rows] = field(default_factory=dict)
     replace: frozenset[str] = frozenset()
+    delete: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
 
 
 def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit) -> bool:
@@ -45,11 +48,11 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
     with workspace.locked("commit"):
         con.execute("BEGIN TRANSACTION")
         try:
-            name, column, value = change.absent
-            known = con.execute(f"SELECT count(*) FROM {table(name)} WHERE {quoted(column)} = ?", [value]).fetchone()
-            if known and known[0]:
+            if change.absent and _is_there(con, *change.absent):
                 con.execute("ROLLBACK")
                 return False
+            for name, (column, value) in change.delete.items():
+                con.execute(f"DELETE FROM {table(name)} WHERE {quoted(column)} = ?", [value])
             for name, (columns, path) in change.files.items():
                 ensure_table(con, name, columns)
                 if name in change.replace:
@@ -62,6 +65,11 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
             con.execute("ROLLBACK")
             raise
     return True
+
+
+def _is_there(con: duckdb.DuckDBPyConnection, name: str, column: str, value: Any) -> bool:
+    rows = con.execute(f"SELECT count(*) FROM {table(name)} WHERE {quoted(column)} = ?", [value]).fetchall()
+    return bool(rows[0][0])
 
 
 def insert(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:

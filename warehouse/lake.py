@@ -45,7 +45,7 @@ def table(name: str) -> str:
 
 def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB that spills into the workspace. No network, no automatic extensions."""
-    settings = {
+    settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "temp_directory": str(workspace.scratch),

@@ -166,13 +166,16 @@ def sort_rows(
     defects: dict[int, str] = {}
     other: Counter[str] = Counter()
     widest = width
+    spare = 2 * sum(len(row) > width and not any(row[width:]) for _, row in rows) > len(rows)
     for number, row in rows:
         if not any(row) or not any(cell.strip() for cell in row):
             other["blank"] += 1
             continue
         if len(row) != width:
-            if len(row) > width and not any(row[width:]):
-                row = row[:width]  # delimiters at the end of a line with nothing behind them
+            if spare and len(row) > width and not any(row[width:]):
+                # Most lines end with spare delimiters. On a single line it is a value that holds the delimiter, and
+                # everything behind it would stand in the wrong column.
+                row = row[:width]
             elif len(row) < width:
                 defects[len(cells)] = "row_too_short"
                 row = row + [""] * (width - len(row))

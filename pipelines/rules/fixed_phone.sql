@@ -17,10 +17,11 @@
 -- example:  '8333-1234', area_code='020' -> '020-83331234'
 -- example:  '83331234' -> NULL
 -- example:  '13800138000' -> NULL
+-- example:  '=' -> NULL
 -- step: marked
 CASE
   WHEN regexp_matches(value, '^0[0-9]{2,3}-[0-9]{7,8}$') THEN value
-  ELSE regexp_replace(translate(lower(value), '（）－—', '()--'), ' *(转接|转|分机|ext[.]?|x|#)[ :]*', '-', 'g')
+  ELSE regexp_replace(translate(lower(value), '（）－—=', '()--'), ' *(转接|转|分机|ext[.]?|x|#)[ :]*', '-', 'g')
 END
 -- step: whole
 CASE

@@ -18,7 +18,7 @@ CASE WHEN regexp_matches(digits, '^(0|86|0086)?1[3-9][0-9]{9}$') THEN right(digi
 CASE
   WHEN mobile IS NOT NULL THEN ''
   WHEN regexp_matches(value, '^0[0-9]{2,3}-[0-9]{7,8}$') THEN value
-  ELSE regexp_replace(translate(lower(value), '（）－—', '()--'), ' *(转接|转|分机|ext[.]?|x|#)[ :]*', '-', 'g')
+  ELSE regexp_replace(translate(lower(value), '（）－—=', '()--'), ' *(转接|转|分机|ext[.]?|x|#)[ :]*', '-', 'g')
 END
 -- step: whole
 CASE

@@ -126,7 +126,7 @@ def _prepare(contract: Contract, line: Expect, context: Context) -> Prepared:
     if line.kind == "gx":
         return _gallery(contract, line)
     if line.kind == "sql":
-        return _own_sql(contract, line)
+        return _own_sql(contract, line, context)
     if line.kind not in kinds():
         raise CatalogError(f"{contract.id}: `expect` has no `{line.kind}`{nearest(line.kind, [*kinds(), 'gx', 'sql'])}")
     kind = kinds()[line.kind]
@@ -172,11 +172,17 @@ def _gallery(contract: Contract, line: Expect) -> Prepared:
     )  # fmt: skip
 
 
-def _own_sql(contract: Contract, line: Expect) -> Prepared:
-    """`{sql: "SELECT ... FROM {batch} WHERE ..."}`: rows that break a rule. One SELECT, nothing else."""
+def _own_sql(contract: Contract, line: Expect, context: Context) -> Prepared:
+    """`{sql: "SELECT ... FROM {batch} WHERE ..."}`: rows that break a rule. One SELECT, nothing else.
+
+    {arrived_on}, {period_first} and {period_last} stand for the days of the batch.
+    """
     query = str(line.argument)
     if "{batch}" not in query:
         raise CatalogError(f"{contract.id}: `sql` reads `FROM {{batch}}`, the rows of the batch")
+    first, last = context.period or (None, None)
+    for word, day in (("arrived_on", context.arrived_on), ("period_first", first), ("period_last", last)):
+        query = query.replace(f"{{{word}}}", _date(day))
     _guard(contract, query)
     if line.options:
         option = next(iter(line.options))

@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import accuracy
 from catalog.entity import Entity
+from pipelines import link_groups
 from pipelines.link import Links, link
+from pipelines.link_groups import by_identifier, by_likeness
 
 Row = Sequence[str | None]
 
@@ -112,6 +117,45 @@ def test_an_identifier_of_several_attributes_needs_all_but_those_that_may_be_bla
     columns = "_record resident_id id_type"
     assert linked(con, entity(["resident_id", "id_type?"]), columns, rows) == sets("a d", "b c", "e", "f")
     assert linked(con, entity(["resident_id", "id_type"]), columns, rows) == sets("a d", "b", "c", "e", "f")
+
+
+CODES = st.lists(st.tuples(st.integers(-1, 3), st.integers(-1, 3), st.integers(-1, 3)), max_size=12)
+
+
+@given(CODES, st.randoms(use_true_random=False))
+def test_identifiers_group_the_same_way_in_any_order(rows: list[tuple[int, int, int]], pick: random.Random) -> None:
+    def grouped(order: list[int]) -> set[frozenset[int]]:
+        codes = [np.array([rows[i][k] for i in order], dtype=np.int64) for k in range(3)]
+        found = by_identifier(codes, len(order)).group
+        return {frozenset(order[i] for i in np.flatnonzero(found == g)) for g in set(found.tolist())}
+
+    order = list(range(len(rows)))
+    plain = grouped(order)
+    pick.shuffle(order)
+    assert grouped(order) == plain
+    for group in plain:
+        strongest = {rows[i][0] for i in group} - {-1}
+        assert len(strongest) <= 1
+        for i, row in enumerate(rows):
+            assert i in group or row[0] not in strongest
+
+
+def test_one_lucky_pair_does_not_chain_two_entities() -> None:
+    """0-1-2 and 3-4-5 are alike throughout; only 2-3 looks like a match across."""
+    left, right = np.array([0, 0, 1, 3, 3, 4, 2]), np.array([1, 2, 2, 4, 5, 5, 3])
+    found, apart = by_likeness(np.arange(6), [], left, right, np.array([0.99] * 6 + [0.95]), 0.9)
+    assert (found.tolist(), apart) == ([0, 0, 0, 3, 3, 3], 0)
+
+
+def test_a_crowd_is_taken_apart_before_it_is_examined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sure groups of three, tied by many weaker matches, are more than may be examined at once."""
+    monkeypatch.setattr(link_groups, "LARGEST_EXAMINED", 4)
+    pairs = [(i, j, 0.999 if i // 3 == j // 3 else 0.92) for i in range(6) for j in range(i + 1, 6)]
+    left, right, p = (np.array(c) for c in zip(*pairs, strict=True))
+    found, apart = by_likeness(np.arange(6), [], left, right, p, 0.9)
+    assert (found.tolist(), apart) == ([0, 0, 0, 3, 3, 3], 0)
+    found, apart = by_likeness(np.arange(6), [], left, right, np.ones(len(p)), 0.9)
+    assert (found.tolist(), apart) == ([0, 1, 2, 3, 4, 5], 6)
 
 
 SURNAMES, GIVEN = "王李张刘陈杨赵黄周吴", "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超霞平刚"

@@ -1,0 +1,58 @@
+# Everything a contributor runs. `make` alone lists the targets.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# Airflow reads its home when it is imported; tests that need one make their own.
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-pages check accuracy bench format generated lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## install everything into .venv (from requirements.lock, hashes checked)
+
+.venv/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## three days of a synthetic city through a real Airflow, then the scoreboard and the report
+	$(BIN)/dmp demo
+
+test: setup ## the test suite (no root, no browser)
+	$(BIN)/python -m pytest -m "not pages"
+
+test-pages: setup ## the tests that need Debian's Chromium; installs it (root)
+	@command -v chromium >/dev/null || { \
+	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); $$SUDO apt-get update -q && $$SUDO apt-get install -y -q chromium fonts-noto-cjk; }
+	$(BIN)/python -m pytest -m pages
+
+check: setup ## what reviewers ask for first: ruff, mypy --strict, the layers, the contracts, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dmp contract check
+
+accuracy: setup ## pairwise precision, recall and F1 of linking, where ../shared/data is at hand
+	$(BIN)/python -m benchmarks.accuracy
+
+bench: setup ## wall time and peak memory beside a hand-written baseline, as ratios
+	$(BIN)/python -m benchmarks.intake
+
+format: setup ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+generated: setup ## write the files that are made from code (JSON Schemas)
+	$(BIN)/dmp contract schema
+
+lock: setup ## resolve requirements.lock anew (needs uv)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras \
+	  --custom-compile-command "make lock" -o requirements.lock pyproject.toml requirements-build.in
+
+clean: ## remove the environment and the default workspace
+	rm -rf .venv workspace .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,110 @@
+"""Report: the day's scores into the warehouse, and a site of plain pages that anyone can open, print and recompute."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines.report_files import catalogue_json, checks_csv, levels_of, policy_json, scores_csv
+from pipelines.report_view import City, SourceView, view
+from pipelines.run import Run
+from pipelines.scorecard import scorecard
+from pipelines.slots import schedule_of
+from quality.reports.render import LANGUAGES, render
+from warehouse.commit import Commit, Rows, commit
+from warehouse.layout import sync_folder, write_atomically
+
+
+def report(run: Run, window: tuple[date, date] | None = None) -> Path:
+    """Score every source as of `run.now` and write the site. Returns its Chinese index page; the English one is beside it.
+
+    Reads    the scorecard: ledger, checks, findings, golden tables, contracts
+    Writes   quality.slot, quality.score (one commit); reports/<as-of date>/, reports/index.html
+    Again    rows and pages of the same date are replaced; the same warehouse and clock give the same bytes. A page is never
+             half written: the folder is swapped in whole. reports/index.html leads to the newest date
+    """
+    city = view(scorecard(run, window), run.catalog, window)
+    _commit(run, city)
+    with run.workspace.locked("report"):
+        return _publish(run, city)
+
+
+def _commit(run: Run, city: City) -> None:
+    rows = {"quality.slot": _slot_rows(city), "quality.score": list(_score_rows(city))}
+    commit(run.con, run.workspace, Commit(None, rows=rows, delete={name: ("as_of", city.as_of) for name in rows}))
+
+
+def _slot_rows(city: City) -> Rows:
+    return [
+        {"as_of": city.as_of, "source": source.id, "period": s.slot.period, "due_at": s.slot.due_at, "arrived_at": s.arrived_at,
+         "batch": source.card.slot_batches.get(s.slot.period), "state": s.state, "working_days_late": s.working_days_late,
+         "points": s.points, "calendar": s.slot.calendar}
+        for source in city.sources for s in source.card.slots
+    ]  # fmt: skip
+
+
+def _score_rows(city: City) -> Iterator[dict[str, Any]]:
+    for source in city.sources:
+        common = {"as_of": city.as_of, "window_from": source.card.window[0], "window_to": source.card.window[1],
+                  "subject": source.id, "policy": source.card.score.policy_version}
+        for one in source.card.score.checks:
+            yield {**common, "level": "check", "item": one.check.id, "a": one.check.a, "b": one.check.b, "x": one.x,
+                   "value": one.y, "formula": f"{one.formula_x}; {one.formula_y}" if one.applicable else one.formula_x}
+        for level, score, _ in levels_of(source):
+            yield {**common, "level": level, "item": score.code, "value": score.value, "formula": score.formula}
+    for department in city.departments:
+        made = department.score
+        for score in (made.m, made.r, made.k, made.i):
+            yield {"as_of": city.as_of, "window_from": city.window[0], "window_to": city.window[1], "level": "department",
+                   "subject": department.id, "item": score.code, "value": score.value, "formula": score.formula,
+                   "policy": made.policy_version}
+
+
+def _publish(run: Run, city: City) -> Path:
+    """Write the site aside, then swap it in. The reader of an open page may reload a moment too early, never half a site."""
+    folder = run.workspace.reports / city.as_of.isoformat()
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        for name, text in _files(run, city):
+            path = part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+        former = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
+        if folder.exists():
+            folder.replace(former)
+        part.replace(folder)
+        sync_folder(folder.parent)
+        shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    newest = max(p.name for p in folder.parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    write_atomically(folder.parent / "index.html", render("latest.html", "zh", newest=newest).encode())
+    return folder / "index.zh.html"
+
+
+def _files(run: Run, city: City) -> Iterator[tuple[str, str]]:
+    """Name and text of every file of the site."""
+    entities = tuple(run.catalog.entities.values())
+    for language in LANGUAGES:
+        common = {"city": city, "page": "", "up": "", "entities": entities}
+        yield f"index.{language}.html", render("index.html", language, **common | {"page": "index", "here": "index"})
+        yield (f"catalogue.{language}.html",
+               render("catalogue.html", language, **common | {
+                   "page": "catalogue", "here": "catalogue", "departments": sorted(city.departments, key=lambda d: d.id)}))
+        for department in city.departments:
+            yield (f"department/{department.id}.{language}.html",
+                   render("department.html", language, **common | {"here": department.id, "up": "../", "department": department}))
+        for source in city.sources:
+            yield f"source/{source.id}.{language}.html", render("source.html", language, **common | _source_page(source))
+    yield "scores.csv", scores_csv(city)
+    yield "checks.csv", checks_csv(city)
+    yield "policy.json", policy_json(city)
+    yield "catalogue.json", catalogue_json(city, entities)
+
+
+def _source_page(source: SourceView) -> dict[str, Any]:
+    return {"here": source.id, "up": "../", "source": source, "schedule": schedule_of(source.contract)}
