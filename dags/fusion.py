@@ -6,25 +6,24 @@ nothing changed, that is one short task.
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, conf, dag, get_parsing_context, task
+from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule, dag, get_parsing_context, task
 
 from catalog.contract import Contract
 from catalog.entity import Entity, load_entity
 from catalog.registry import open_catalog
 from catalog.yaml_file import CatalogError
-from dags._common import COMMIT_POOL, TASK_HABITS, base_asset, contracts, std_asset, task_run, unreadable
+from dags._common import COMMIT_POOL, TASK_HABITS, at, base_asset, contracts, std_asset, task_run, unreadable
 
 
 def fusion(entity: Entity, sources: list[str]) -> DAG:
+    # Any, not all: one late department must not stop the merge of what the others sent.
+    news, nightly = AssetAny(*(std_asset(s) for s in sources)), at("30 2 * * *")
+
     @dag(
         dag_id=f"fusion__{entity.id}",
         description=f"{entity.title.zh} · {entity.title.en}",
         doc_md=f"# {entity.title.zh} · {entity.title.en}\n\n" + "\n".join(f"- std/{s}" for s in sources),
-        # Any, not all: one late department must not stop the merge of what the others sent.
-        schedule=AssetOrTimeSchedule(
-            timetable=CronTriggerTimetable("30 2 * * *", timezone=conf.get("core", "default_timezone")),
-            assets=AssetAny(*(std_asset(s) for s in sources)),
-        ) if sources else None,
+        schedule=None if not sources else AssetOrTimeSchedule(timetable=nightly, assets=news) if nightly else news,
         catchup=False,
         max_active_runs=1,
         tags={"fusion", entity.library or entity.id},

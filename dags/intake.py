@@ -6,12 +6,12 @@ was committed before. A held batch is committed as held and the next one goes on
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, dag, get_current_context, get_parsing_context, task
+from airflow.sdk import DAG, TriggerRule, dag, get_current_context, get_parsing_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog.contract import Contract
 from catalog.yaml_file import CatalogError
-from dags._common import COMMIT_POOL, INTAKE_FIRST, TASK_HABITS, contracts, hourly, std_asset, task_run, unreadable
+from dags._common import COMMIT_POOL, INTAKE_FIRST, TASK_HABITS, at, contracts, hourly, std_asset, task_run, unreadable
 from dags._notice import BatchHeld
 from dags._page import page
 
@@ -23,7 +23,7 @@ def intake(contract: Contract) -> DAG:
         dag_id=f"intake__{source}",
         description=f"{contract.title.zh} · {contract.title.en}",
         doc_md=page(contract),
-        schedule=CronTriggerTimetable(hourly(source), timezone=contract.arrival.timezone),
+        schedule=at(hourly(source), contract.arrival.timezone),
         catchup=False,
         max_active_runs=1,
         tags={"intake", contract.department.id, contract.arrival.cycle},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import dag, task
 
-from dags._common import TASK_HABITS, task_run
+from dags._common import TASK_HABITS, at, task_run
 
 
 @dag(
@@ -14,7 +14,7 @@ from dags._common import TASK_HABITS, task_run
 每天 09:30（城市时区）为每个来源评分并生成报告；没有收到文件也照常进行，因为缺报本身就要计入及时性。
 Every day at 09:30, city time, half an hour after most deliveries are due: scores and the report site. It runs when
 nothing arrived as well, for not arriving is what timeliness measures.""",
-    schedule="30 9 * * *",
+    schedule=at("30 9 * * *"),
     catchup=False,
     max_active_runs=1,
     tags={"scorecard"},

@@ -67,6 +67,8 @@ def _score_rows(city: City) -> Iterator[dict[str, Any]]:
 def _publish(run: Run, city: City) -> Path:
     """Write the site aside, then swap it in. The reader of an open page may reload a moment too early, never half a site."""
     folder = run.workspace.reports / city.as_of.isoformat()
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         for name, text in _files(run, city):

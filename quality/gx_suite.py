@@ -34,8 +34,35 @@ _REFUSED = {
 _ABOUT_COLUMNS = re.compile(r"expect_table_|expect_column_values_to_be_(of_type|in_type_list)|.*_type_to_be$")
 
 
-def build(expectation: Expectation) -> GxExpectation:
-    """The GX object; ValueError when GX on DuckDB has no such expectation, or not with these arguments."""
+Built = tuple[GxExpectation, dict[Any, MetricConfiguration]]
+
+
+def build(expectation: Expectation) -> Built:
+    """The GX object and the metrics it needs; ValueError when GX on DuckDB has no such expectation, or not with these
+    arguments.
+
+    Kept for the next batch: the same contract asks the same, and GX takes milliseconds to see it.
+    """
+    return _built(_Asked(expectation))
+
+
+class _Asked:
+    """An expectation as the key of what was built for it: equal where type and arguments are, also by their types."""
+
+    def __init__(self, expectation: Expectation) -> None:
+        self.expectation = expectation
+        self.text = repr((expectation.type, sorted(expectation.kwargs.items())))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Asked) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _built(asked: _Asked) -> Built:
+    expectation = asked.expectation
     names = registry.list_registered_expectation_implementations()
     if expectation.type not in names:
         near = difflib.get_close_matches(expectation.type, names, n=1, cutoff=0.0)[0]
@@ -53,7 +80,7 @@ def build(expectation: Expectation) -> GxExpectation:
             # GX still reads conditions as text, which YAML needs, but warns at each; its objects are the same
             kwargs |= {"row_condition": _convert_string_to_condition(condition), "condition_parser": None}
         built: GxExpectation = implementation(**kwargs, batch_id=BATCH)
-        metrics_of(built, _engine_that_runs_nothing())
+        metrics = metrics_of(built, _engine_that_runs_nothing())
     except pydantic.ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise _invalid(expectation, problems) from None
@@ -61,7 +88,7 @@ def build(expectation: Expectation) -> GxExpectation:
         raise _invalid(expectation, "Great Expectations has it for pandas only, not for SQL") from None
     except (GreatExpectationsError, TypeError, ValueError) as error:
         raise _invalid(expectation, str(error)) from None
-    return built
+    return built, metrics
 
 
 def _check_query(expectation: Expectation, query: object) -> None:
@@ -103,11 +130,10 @@ def validate(con: duckdb.DuckDBPyConnection, relation: str, expectations: Sequen
     con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()  # raises when there is none
     built = [build(expectation) for expectation in expectations]
     engine, borrowed = open_engine(con, relation)
-    needed = [metrics_of(gx_object, engine) for gx_object in built]
     run = Run(engine, borrowed)
-    run.resolve({key: metric for metrics in needed for key, metric in metrics.items()})
+    run.resolve({key: metric for _, metrics in built for key, metric in metrics.items()})
     outcomes = []
-    for expectation, gx_object, metrics in zip(expectations, built, needed, strict=True):
+    for expectation, (gx_object, metrics) in zip(expectations, built, strict=True):
         outcome = _judge(expectation, gx_object, metrics, run, engine)
         if outcome.error is None:
             rows_sql = (

@@ -155,7 +155,7 @@ def _fast(base: Reading, layout: Layout, text: Decoded, contract: Contract, batc
         f"max_line_size = {LONGEST_CELL}, columns = {{{', '.join(names)}}})"
     )
     place = {source: f"c{position}" for source, position in layout.place.items()}
-    cells = ", ".join(f"{place.get(c.source, 'NULL')} AS {quoted(c.source)}" for c in contract.columns)
+    cells = ", ".join(f"{place.get(c.source, 'NULL::VARCHAR')} AS {quoted(c.source)}" for c in contract.columns)
     probe = next(c.source for c in contract.columns if c.source in layout.place)
     with duckdb.connect() as con:
         try:

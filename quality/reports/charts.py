@@ -20,6 +20,8 @@ SHAPES = {
     "held": '<rect x="1" y="1" width="12" height="12" rx="2.5" class="f"/><path d="M3.8 7h6.4" class="l"/>',
     "not_due": '<rect x="1.6" y="1.6" width="10.8" height="10.8" rx="2.2" class="s d"/>',
     "good": '<circle cx="7" cy="7" r="5" class="f"/>',
+    "received": '<circle cx="7" cy="7" r="4.4" class="s"/>',
+    "never": '<circle cx="7" cy="7" r="4.4" class="s d"/>',
     "none": '<circle cx="7" cy="7" r="1.2" class="f"/>',
 }
 
@@ -37,14 +39,13 @@ def mark(state: str) -> Markup:
 
 
 def bar(value: Decimal | None, grade: str = "") -> Markup:
-    """A score from 0 to 100 as a bar with a tick at 60. Nothing where there is no score."""
+    """A score from 0 to 100 as a bar. A dashed line where there is no score."""
     if value is None:
         return Markup('<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
                       '<path d="M0 3H100" class="nothing"/></svg>')
     return Markup(
         '<svg class="bar g-{}" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect width="100" height="6" class="track"/><rect width="{}" height="6" class="value"/>'
-        '<path d="M60 0V6" class="tick"/></svg>'
+        '<rect width="100" height="6" class="track"/><rect width="{}" height="6" class="value"/></svg>'
     ).format(grade, f"{value:.2f}")
 
 
