@@ -46,8 +46,8 @@ format: setup ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-generated: setup ## write the files that are made from code (JSON Schemas)
-	$(BIN)/dmp contract schema
+generated: setup ## write the files that are made from code: docs/reference.md, catalog/contract.schema.json
+	$(BIN)/python -m pipelines.reference_docs
 
 lock: setup ## resolve requirements.lock anew (needs uv)
 	$(BIN)/python -m pip install --quiet uv

@@ -7,13 +7,14 @@ import json
 import os
 import re
 import stat
+import time
 import unicodedata
-import uuid
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import BinaryIO
 
 from catalog.contract import Contract, from_canonical_json
 from pipelines.run import Run
@@ -22,10 +23,14 @@ from warehouse.layout import Workspace, sync_folder, write_atomically
 #: Names under which other programs write a file they have not finished.
 UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload", ".swp")
 
+#: Seconds without a change after which a file under its final name counts as finished.
+QUIET = 2.0
+
 
 @dataclass(frozen=True)
 class Drop:
-    """One file that arrived. `stat` tells a second look at the same file from the same bytes sent again."""
+    """One file that arrived. `number` counts the drops of a source in the order in which they were taken and processed;
+    `stat` tells a second look at the same file from the same bytes sent again."""
 
     drop_id: str
     source: str
@@ -36,6 +41,7 @@ class Drop:
     run: str
     stat: str
     contract_hash: str
+    number: int
 
     @property
     def arrival(self) -> datetime:
@@ -50,47 +56,78 @@ def record_path(workspace: Workspace, drop: Drop) -> Path:
     return workspace.archive / "drops" / drop.source / f"{drop.drop_id.split('/')[1]}.json"
 
 
-def waiting(run: Run, contract: Contract) -> Iterator[Path]:
-    """Files in the department's landing folder that the contract expects, by name. Links and unfinished files are not read."""
+def waiting(run: Run, contract: Contract) -> list[Path]:
+    """Files in the department's landing folder that the contract expects, oldest first (in a simulated workspace by name).
+
+    Links and unfinished files are not read.
+    """
     folder = run.workspace.landing / contract.department.id
     if not folder.is_dir() or folder.is_symlink():
-        return
-    for entry in sorted(folder.iterdir()):
+        return []
+    found = []
+    for entry in folder.iterdir():
         name = unicodedata.normalize("NFC", entry.name)
         if name.startswith(".") or name.lower().endswith(UNFINISHED) or entry.is_symlink() or not entry.is_file():
             continue
         if any(fnmatchcase(name, pattern) for pattern in contract.arrival.drop):
-            yield entry
+            with suppress(FileNotFoundError):  # the department took it back
+                found.append((0 if run.simulated else entry.stat().st_ctime_ns, name, entry))
+    return [entry for _, _, entry in sorted(found)]
 
 
 def take(run: Run, contract: Contract, path: Path) -> Drop | None:
-    """Archive one landed file and take it out of the landing folder. None: it changed while it was copied.
+    """Archive one landed file and take it out of the landing folder. None: it is not finished, not readable or gone.
 
     Bytes are on disk under their hash, then the record, then the landing file goes: killed in between, a second
-    call finds the same file (its `stat`) and makes no second drop.
+    call finds the same file (its `stat`) and makes no second drop. The caller holds the lock of the source.
     """
-    workspace = run.workspace
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    with open(handle, "rb") as source:  # noqa: PTH123 - a descriptor, not a path
+        before = os.fstat(handle)
+        name = unicodedata.normalize("NFC", path.name)
+        known = drops(run.workspace, contract.id)
+        drop = next((d for d in known if (d.stat, d.file_name) == (_look(before), name)), None)
+        if drop is None:
+            if not run.simulated:
+                time.sleep(max(0.0, before.st_ctime + QUIET - time.time()))
+            sha256 = _store(run.workspace, contract, source, before)
+            if sha256 is None:
+                return None
+            drop = _record(run, contract, name, sha256, before, 1 + max((d.number for d in known), default=0))
+    # A landing folder we may only read keeps its file, and `stat` keeps us from taking it twice. A file that came
+    # under this name since is another drop.
+    with suppress(OSError):
+        if _look(path.lstat()) == drop.stat:
+            path.unlink()
+    return drop
+
+
+def _look(status: os.stat_result) -> str:
+    # The kernel sets ctime at every change and nobody else can. Device and inode differ after a remount, or return.
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def _store(workspace: Workspace, contract: Contract, source: BinaryIO, before: os.stat_result) -> str | None:
+    """Copy the open file into the archive; returns its SHA-256, or None where it changed since `before`."""
     folder = workspace.archive / "objects"
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{uuid.uuid4().hex}.part"
+    part = folder / f".{contract.id}.part"  # one name per source: what a killed run left goes here
+    part.unlink(missing_ok=True)
     digest = hashlib.sha256()
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with open(handle, "rb") as source, part.open("wb") as target:  # noqa: PTH123 - a descriptor, not a path
-        before = os.fstat(handle)
-        if not stat.S_ISREG(before.st_mode):
-            part.unlink()
-            return None
+    with part.open("wb") as target:
         while chunk := source.read(1 << 22):
             digest.update(chunk)
             target.write(chunk)
-        after = os.fstat(handle)
         target.flush()
         os.fsync(target.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        part.unlink()
-        return None
     sha256 = digest.hexdigest()
     final = object_path(workspace, sha256)
+    if not stat.S_ISREG(before.st_mode) or _look(os.fstat(source.fileno())) != _look(before):
+        part.unlink()
+        return None
     final.parent.mkdir(exist_ok=True)
     if final.exists():
         part.unlink()
@@ -98,28 +135,17 @@ def take(run: Run, contract: Contract, path: Path) -> Drop | None:
         part.chmod(0o400)
         part.replace(final)
         sync_folder(final.parent)
-    looked = f"{before.st_dev}:{before.st_ino}:{before.st_size}:{before.st_mtime_ns}"
-    drop = _known(run, contract, looked, sha256) or _record(run, contract, path, sha256, before, looked)
-    try:
-        path.unlink()
-    except PermissionError:
-        pass  # a landing folder we may only read: `stat` keeps us from taking the file twice
-    return drop
+    return sha256
 
 
-def _known(run: Run, contract: Contract, looked: str, sha256: str) -> Drop | None:
-    return next((d for d in drops(run.workspace, contract.id) if d.stat == looked and d.sha256 == sha256), None)
-
-
-def _record(run: Run, contract: Contract, path: Path, sha256: str, status: os.stat_result, looked: str) -> Drop:
+def _record(run: Run, contract: Contract, name: str, sha256: str, status: os.stat_result, number: int) -> Drop:
     # The kernel stamps ctime when the file came to be here under this name; a sender cannot set it, and it spares a
     # department the time until our next look. A simulated clock knows no kernel.
     seen = run.now if run.simulated else min(run.now, datetime.fromtimestamp(status.st_ctime, UTC))
-    name = unicodedata.normalize("NFC", path.name)
     stamp = seen.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    mark = hashlib.sha256(f"{name}\n{sha256}".encode()).hexdigest()[:12]
+    mark = hashlib.sha256(f"{number}\n{name}\n{sha256}".encode()).hexdigest()[:12]
     drop = Drop(f"{contract.id}/{stamp}-{mark}", contract.id, name, sha256, status.st_size,
-                seen.astimezone(UTC).isoformat(), run.id, looked, contract.hash)
+                seen.astimezone(UTC).isoformat(), run.id, _look(status), contract.hash, number)
     _save(run.workspace, drop, contract)
     return drop
 
@@ -142,10 +168,10 @@ def _save(workspace: Workspace, drop: Drop, contract: Contract) -> None:
 
 
 def drops(workspace: Workspace, source: str) -> list[Drop]:
-    """Every recorded drop of a source in order of arrival."""
+    """Every recorded drop of a source in the order in which they were taken."""
     folder = workspace.archive / "drops" / source
     found = [Drop(**json.loads(p.read_text(encoding="utf-8"))) for p in folder.glob("*.json")] if folder.is_dir() else []
-    return sorted(found, key=lambda d: (d.arrived_at, d.file_name, d.sha256))
+    return sorted(found, key=lambda d: d.number)
 
 
 def archived_contract(workspace: Workspace, contract_hash: str) -> Contract:

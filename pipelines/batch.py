@@ -15,7 +15,10 @@ from warehouse.layout import Workspace, write_atomically
 
 @dataclass(frozen=True)
 class Batch:
-    """What collect learned. `batch` is the id: `<source>@<period>.v<version>`."""
+    """What collect learned. `batch` is the id: `<source>@<period>.v<version>`.
+
+    `repeats` are rows of ledger.drop: the same bytes once more, before this batch was committed.
+    """
 
     batch: str
     source: str
@@ -37,6 +40,7 @@ class Batch:
     findings: tuple[Finding, ...]
     stages: tuple[Mapping[str, Any], ...] = ()
     statements: tuple[tuple[str, str, str], ...] = field(default=())
+    repeats: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def held_by_file(self) -> bool:
@@ -45,6 +49,10 @@ class Batch:
 
 def batch_id(source: str, period: str, version: int) -> str:
     return f"{source}@{period}.v{version}"
+
+
+def source_of(batch: str) -> str:
+    return batch.split("@")[0]
 
 
 def folder(workspace: Workspace, batch: str) -> Path:
@@ -56,6 +64,10 @@ def save(workspace: Workspace, batch: Batch) -> None:
     write_atomically(folder(workspace, batch.batch) / "batch.json", text.encode(), mode=0o600)
 
 
+def is_staged(workspace: Workspace, batch: str) -> bool:
+    return (folder(workspace, batch) / "batch.json").is_file()
+
+
 def load(workspace: Workspace, batch: str) -> Batch:
     """The staged batch. NotFound where it was committed, or never collected."""
     path = folder(workspace, batch) / "batch.json"
@@ -65,4 +77,5 @@ def load(workspace: Workspace, batch: str) -> Batch:
     return Batch(**{
         **data, "header": tuple(data["header"]), "findings": tuple(Finding(**f) for f in data["findings"]),
         "stages": tuple(data["stages"]), "statements": tuple((a, b, c) for a, b, c in data["statements"]),
+        "repeats": tuple(data["repeats"]),
     })

@@ -13,7 +13,7 @@ import duckdb
 from catalog.contract import Column, Contract
 from catalog.contract import RuleCall as ContractRule
 from pipelines import archive
-from pipelines.batch import Batch, folder, load, save
+from pipelines.batch import Batch, folder, is_staged, load, save, source_of
 from pipelines.compile import ColumnSpec, Compiled, RuleCall, compile_select
 from pipelines.errors import prove
 from pipelines.reference import attach_reference
@@ -25,17 +25,24 @@ from warehouse.lake import literal, quoted
 PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
 
 
-def clean(run: Run, batch_id: str) -> Batch:
+def clean(run: Run, batch_id: str) -> None:
     """Apply the contract's rules to one staged batch.
 
     Reads    staging/<batch>/raw.parquet     one row per record of the file
     Writes   staging/<batch>/judged.parquet  one row per raw row, cleaned, with what failed: what the gate judges
              staging/<batch>/std, quarantine, finding .parquet
     Rows     raw = accepted + refused
-    Again    writes the same files again; nothing is committed here
+    Again    writes the same files again; nothing is committed here. A batch that is not staged was committed by another
+             run meanwhile: the gate tells its verdict
     """
-    batch = load(run.workspace, batch_id)
-    place = folder(run.workspace, batch_id)
+    with run.workspace.locked(f"source-{source_of(batch_id)}"):
+        if is_staged(run.workspace, batch_id):
+            clean_staged(run, load(run.workspace, batch_id))
+
+
+def clean_staged(run: Run, batch: Batch) -> Batch:
+    """What `clean` does, for a caller that holds the lock of the source."""
+    place = folder(run.workspace, batch.batch)
     contract = archive.archived_contract(run.workspace, batch.contract_hash)
     if not (place / "raw.parquet").is_file():
         return batch  # the file could not be read as rows; the gate holds it
@@ -55,7 +62,8 @@ def clean(run: Run, batch_id: str) -> Batch:
             statements.append((title, sql))
         accepted, refused = (_rows(con, place / f"{name}.parquet") for name in ("std", "quarantine"))
     parts = {"accepted": accepted, "refused": refused}
-    proof = {"stage": "clean", "rows_in": batch.rows, "rows_out": parts, "equation": prove("clean", batch_id, batch.rows, parts)}
+    equation = prove("clean", batch.batch, batch.rows, parts)
+    proof = {"stage": "clean", "rows_in": batch.rows, "rows_out": parts, "equation": equation}
     cleaned = replace(
         batch,
         stages=(*(s for s in batch.stages if s["stage"] == "collect"), proof),

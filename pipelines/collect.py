@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -11,7 +12,7 @@ from typing import Any
 from catalog.contract import Contract
 from pipelines import archive
 from pipelines.archive import Drop
-from pipelines.batch import Batch, batch_id, folder, save
+from pipelines.batch import Batch, batch_id, folder, load, save
 from pipelines.errors import prove
 from pipelines.readers import READERS
 from pipelines.readers.rows import Reading
@@ -43,6 +44,8 @@ def collect(run: Run, source: str) -> list[str]:
 
 def stage(run: Run, contract: Contract, drops: list[Drop]) -> list[str]:
     """Read every drop that the ledger does not know, in order of arrival."""
+    if not drops:
+        return []
     done = {row[0] for row in run.con.execute(
         "SELECT drop_id FROM lake.ledger.drop WHERE source = ?", [contract.id]).fetchall()}
     latest = _latest(run, contract.id)
@@ -54,10 +57,13 @@ def stage(run: Run, contract: Contract, drops: list[Drop]) -> list[str]:
         period = read_period(contract, drop) or NO_PERIOD
         version, *content = latest.get(period, (0, "", ""))
         if content == [drop.sha256, contract.hash]:
-            _unchanged(run, drop, period, batch_id(contract.id, period, version))
+            current = batch_id(contract.id, period, version)
+            _unchanged(run, drop, period, current, staged=current in batches)
             continue
         latest[period] = (version + 1, drop.sha256, contract.hash)
         batches.append(_read(run, contract, drop, period, version + 1))
+    for left in set(run.workspace.staging.glob(f"{contract.id}@*")) - {folder(run.workspace, b) for b in batches}:
+        shutil.rmtree(left)  # its run was killed after the commit
     return batches
 
 
@@ -102,7 +108,8 @@ def _latest(run: Run, source: str) -> dict[str, tuple[int, str, str]]:
 def _read(run: Run, contract: Contract, drop: Drop, period: str, version: int) -> str:
     batch = batch_id(contract.id, period, version)
     place = folder(run.workspace, batch)
-    place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)  # a killed run may have read it under another contract
+    place.mkdir(parents=True)
     original = archive.object_path(run.workspace, drop.sha256)
     reading = READERS[contract.format.reader].read(original, contract, batch, place / "raw.parquet")
     if period == NO_PERIOD:
@@ -124,10 +131,15 @@ def _batch(drop: Drop, batch: str, period: str, version: int, reading: Reading, 
     )  # fmt: skip
 
 
-def _unchanged(run: Run, drop: Drop, period: str, batch: str) -> None:
+def _unchanged(run: Run, drop: Drop, period: str, current: str, *, staged: bool) -> None:
+    """Record a drop that brought nothing new: now, or with the batch it repeats where that is not committed yet."""
     row = drop_row(drop.drop_id, drop.source, drop.file_name, drop.sha256, drop.size_bytes, drop.arrived_at, drop.run,
-                   period=period, outcome="unchanged", batch=batch)
-    commit(run.con, run.workspace, Commit(("ledger.drop", "drop_id", drop.drop_id), rows={"ledger.drop": [row]}))
+                   period=period, outcome="unchanged", batch=current)
+    if staged:
+        batch = load(run.workspace, current)
+        save(run.workspace, replace(batch, repeats=(*batch.repeats, row)))
+    else:
+        commit(run.con, run.workspace, Commit(("ledger.drop", "drop_id", drop.drop_id), rows={"ledger.drop": [row]}))
 
 
 def drop_row(drop_id: str, source: str, file_name: str, sha256: str, size_bytes: int, arrived_at: str, run: str, *,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,15 +64,21 @@ def dedupe(run: Run, entity_id: str) -> bool:
     Again    the same inputs give the same clusters, in whatever order they arrived
     """
     entity = run.catalog.entity(entity_id)
-    place = folder(run.workspace, entity_id)
+    with run.workspace.locked(f"entity-{entity_id}"):
+        return _dedupe(run, entity)
+
+
+def _dedupe(run: Run, entity: Entity) -> bool:
+    place = folder(run.workspace, entity.id)
     inputs = _inputs(run, entity)
     if not inputs:
         return False
     inputs_hash = hashlib.sha256(json.dumps([entity.hash, *[(i.source, i.batch) for i in inputs]]).encode()).hexdigest()
-    last, number = _last(run, entity_id)
+    last, number = last_fusion(run, entity.id)
     if last == inputs_hash:
         return False
-    place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)  # a killed run may have left files of other inputs
+    place.mkdir(parents=True)
     with working(run) as con:
         attach(con, run.workspace, read_only=True)
         con.execute(f"ATTACH {literal(':memory:')} AS work; USE work")
@@ -87,7 +94,7 @@ def dedupe(run: Run, entity_id: str) -> bool:
         surviving = _count(con, "records")
         entities = con.execute("SELECT count(DISTINCT _cluster) FROM clusters").fetchall()[0][0]
     superseded = accepted - surviving
-    fusion = f"{entity_id}#{number + 1}"
+    fusion = f"{entity.id}#{number + 1}"
     parts = {"surviving": surviving, "superseded": superseded}
     proofs = (
         {"stage": "dedupe", "rows_in": accepted, "rows_out": parts, "equation": prove("dedupe", fusion, accepted, parts)},
@@ -96,17 +103,21 @@ def dedupe(run: Run, entity_id: str) -> bool:
     )
     if superseded < 0:
         raise NotFound(f"{fusion}: more rows survive than were accepted; please report this")
-    state = Fusion(fusion, entity_id, entity.hash, inputs_hash, tuple((i.source, i.batch) for i in inputs), proofs,
+    state = Fusion(fusion, entity.id, entity.hash, inputs_hash, tuple((i.source, i.batch) for i in inputs), proofs,
                    (("dedupe", "surviving rows", sql), *(("link", title, text) for title, text in linked.statements)),
                    linked.model)
     write_atomically(place / "fusion.json", json.dumps(asdict(state), ensure_ascii=False, default=str).encode(), mode=0o600)
     return True
 
 
+def is_staged(workspace: Workspace, entity: str) -> bool:
+    return (folder(workspace, entity) / "fusion.json").is_file()
+
+
 def load(workspace: Workspace, entity: str) -> Fusion:
     """The staged fusion. NotFound where there is none."""
     path = folder(workspace, entity) / "fusion.json"
-    if not path.is_file():
+    if not is_staged(workspace, entity):
         raise NotFound(f"no fusion of {entity} is staged; dedupe comes before merge")
     data = json.loads(path.read_text(encoding="utf-8"))
     return Fusion(**{**data, "inputs": tuple((s, b) for s, b in data["inputs"]), "stages": tuple(data["stages"]),
@@ -117,7 +128,8 @@ def _count(con: duckdb.DuckDBPyConnection, name: str) -> int:
     return int(con.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0])
 
 
-def _last(run: Run, entity: str) -> tuple[str | None, int]:
+def last_fusion(run: Run, entity: str) -> tuple[str | None, int]:
+    """Hash of the inputs, and number, of the newest committed fusion; (None, 0) before the first."""
     rows = run.con.execute(
         "SELECT inputs_hash, CAST(split_part(fusion, '#', 2) AS INTEGER) AS n FROM lake.ledger.fusion WHERE entity = ? "
         "ORDER BY n DESC LIMIT 1", [entity]
@@ -128,11 +140,15 @@ def _last(run: Run, entity: str) -> tuple[str | None, int]:
 def _inputs(run: Run, entity: Entity) -> list[Input]:
     """Batches in force of the entity's sources. A snapshot source speaks through its latest period alone."""
     contracts = {c.id: c for c in run.catalog.sources_of(entity.id)}
-    rows = run.con.execute(f"SELECT source, batch, period, rows_accepted FROM ({CURRENT_BATCHES}) ORDER BY source, batch").fetchall()
+    rows = run.con.execute(
+        f"SELECT source, batch, period, rows_accepted, contract_hash FROM ({CURRENT_BATCHES}) ORDER BY source, batch").fetchall()
     found: list[Input] = []
-    for source, batch, period, accepted in rows:
+    for source, batch, period, accepted, contract_hash in rows:
         if source in contracts:
-            day = period_range(contracts[source].arrival.cycle, period)[1]
+            contract = contracts[source]
+            if contract.hash != contract_hash:  # a period is a month where the source was monthly then
+                contract = archive.archived_contract(run.workspace, contract_hash)
+            day = period_range(contract.arrival.cycle, period)[1]
             found.append(Input(source, batch, day.toordinal(), accepted))
     newest = {s: max(i.recency for i in found if i.source == s) for s in {i.source for i in found}}
     return [i for i in found if contracts[i.source].load != "snapshot" or i.recency == newest[i.source]]

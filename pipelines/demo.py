@@ -12,10 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from catalog.registry import SHIPPED, open_catalog
 from pipelines import airflow_home
@@ -28,7 +29,7 @@ from warehouse.layout import Workspace, write_atomically
 #: A wave takes seconds; after this long something is stuck.
 PATIENCE = 600
 
-VERDICTS = {"pass": "[green]通过 pass[/]", "warn": "[yellow]有问题 warn[/]", "hold": "[red]拦下 hold[/]"}
+VERDICTS = {"pass": "[green]通过 pass[/]", "warn": "[yellow]警告 warn[/]", "hold": "[red]拦下 hold[/]"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def demo(workspace: Path, console: Console, city: Path | None = None) -> int:
             _run_to_end(handle, ["scorecard"], "demo__report")
     with open_run(workspace=place.root, catalog=SHIPPED) as run:
         console.print(_scores(scoreboard(run)))
-    console.print(_farewell(place, time.monotonic() - began), highlight=False)
+    console.print(_farewell(place, time.monotonic() - began), highlight=False, soft_wrap=True)
     return 0
 
 
@@ -180,30 +181,40 @@ def _new_batches(place: Workspace, seen: set[str]) -> list[tuple[Any, ...]]:
     return [row for row in rows if row[0] not in seen]
 
 
-def _batches(batches: Sequence[tuple[Any, ...]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("批次 batch", "行 rows", "接收 accepted", "拒收 refused", "结论 verdict", ""):
-        table.add_column(name, justify="right" if name[:1] in "行接拒" else "left")
+def _batches(batches: Sequence[tuple[Any, ...]]) -> Group:
+    """One line a batch, and below it why one is held. Fits eighty columns."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("批次\nbatch", no_wrap=True)
+    for name in ("行\nrows", "接收\naccepted", "拒收\nrefused"):
+        table.add_column(name, justify="right")
+    table.add_column("结论\nverdict", no_wrap=True)
+    reasons = []
     for batch, read, accepted, refused, verdict, zh, en in batches:
-        why = f"{zh}\n[dim]{escape(en)}[/]" if verdict == "hold" else ""
-        table.add_row(batch, f"{read:,}", f"{accepted:,}", f"{refused:,}", VERDICTS.get(verdict, verdict), why)
-    return table
+        table.add_row(batch, f"{read:,}", f"{accepted:,}", f"{refused:,}", VERDICTS.get(verdict, verdict))
+        if verdict == "hold":
+            reasons.append(Text.from_markup(f"[red]拦下 held[/] {escape(batch)}\n  {escape(zh)}\n  [dim]{escape(en)}[/]"))
+    return Group(table, *reasons)
 
 
 def _scores(lines: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title="评分 · scores: T 及时性 timeliness, Q 质量 quality, O 总分 overall", title_justify="left")
-    for name in ("来源 source", "T", "Q", "O", "等级 grade", "收到 in", "拒收 refused", "归并 merged"):
-        table.add_column(name, justify="left" if name[0] in "来等" else "right")
+    table = Table(title="评分 scores: T 及时性 timeliness, Q 质量 quality, O 总分 overall", title_justify="left",
+                  box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("来源\nsource", no_wrap=True)
+    for name in ("T", "Q", "O"):
+        table.add_column(name, justify="right")
+    table.add_column("等级\ngrade")
+    for name in ("收到\nin", "拒收\nrefused", "归并\nmerged"):
+        table.add_column(name, justify="right")
     for line in lines:
         numbers = ["—" if line[k] is None else f"{line[k]:.1f}" for k in ("T", "Q", "O")]
-        grade = f"{line['grade']} {line['grade_en']}" if line["grade"] else "—"
+        grade = f"{line['grade']}\n[dim]{line['grade_en']}[/]" if line["grade"] else "—"
         counts = ["—" if line[k] is None else f"{line[k]:,}" for k in ("rows_in", "rows_refused", "merged")]
-        table.add_row(f"{line['title']} [dim]{line['source']}[/]", *numbers, grade, *counts)
+        table.add_row(f"{line['title']}\n[dim]{line['source']}[/]", *numbers, grade, *counts)
     return table
 
 
 def _farewell(place: Workspace, seconds: float) -> str:
-    shown = os.path.relpath(place.root)
+    shown = min(os.path.relpath(place.root), str(place.root), key=len)
     return f"""
 报告 report      {place.reports / 'index.html'}
 通知 notices     {place.notices / 'notices.txt'}

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from catalog.contract import Contract
 from pipelines import archive
-from pipelines.batch import Batch, folder, load
-from pipelines.clean import working
+from pipelines.batch import Batch, folder, is_staged, load, source_of
+from pipelines.clean import clean_staged, working
 from pipelines.collect import NO_PERIOD, drop_row
 from pipelines.compile import SQL_TYPES
 from pipelines.reference import attach_calendar, attach_code_table
@@ -81,17 +81,19 @@ def gate(run: Run, batch_id: str) -> Verdict:
     Rows     judged = accepted + refused, proved by clean and written to ledger.stage
     Again    a committed batch is not judged again; its recorded verdict is returned
     """
-    if (known := recorded(run, batch_id)) is not None:
-        return known
-    batch = load(run.workspace, batch_id)
-    contract = archive.archived_contract(run.workspace, batch.contract_hash)
-    counted = judge_batch(run, batch, contract)
-    verdict = _verdict(batch, counted)
-    with run.workspace.locked(f"source-{batch.source}"):
+    with run.workspace.locked(f"source-{source_of(batch_id)}"):
+        if not is_staged(run.workspace, batch_id) and (known := recorded(run, batch_id)) is not None:
+            return known
+        batch = load(run.workspace, batch_id)
+        if not any(s["stage"] == "clean" for s in batch.stages):
+            batch = clean_staged(run, batch)  # another run has collected the same drop again since
+        contract = archive.archived_contract(run.workspace, batch.contract_hash)
+        counted = judge_batch(run, batch, contract)
+        verdict = _verdict(batch, counted)
         done = commit(run.con, run.workspace, _commit(run, batch, contract, counted, verdict))
-    if not done and (known := recorded(run, batch_id)) is not None:
-        verdict = known
-    shutil.rmtree(folder(run.workspace, batch_id), ignore_errors=True)
+        if not done and (known := recorded(run, batch_id)) is not None:
+            verdict = known
+        shutil.rmtree(folder(run.workspace, batch_id), ignore_errors=True)
     return verdict
 
 
@@ -253,7 +255,7 @@ def _commit(run: Run, batch: Batch, contract: Contract, counted: Sequence[Counte
         rows={
             "quality.finding": [_finding_row(batch, f) for f in batch.findings],
             "quality.check": [_check_row(batch, c) for c in counted],
-            "ledger.drop": [drop],
+            "ledger.drop": [drop, *batch.repeats],
             "ledger.batch": [_batch_row(run, batch, contract, verdict)],
             "ledger.stage": [_stage_row(batch, s) for s in batch.stages],
             "ledger.statement": _statement_rows(batch, counted),
@@ -323,11 +325,9 @@ def _batch_row(run: Run, batch: Batch, contract: Contract, verdict: Verdict) -> 
 
 def _tip(run: Run, source: str) -> str | None:
     """Hash of the newest ledger row of the source: the one that no other row names as its former."""
-    rows = run.con.execute(
-        "SELECT hash FROM lake.ledger.batch AS b WHERE source = $1 AND NOT EXISTS "
-        "(SELECT 1 FROM lake.ledger.batch AS n WHERE n.source = $1 AND n.previous_hash = b.hash)", [source]
-    ).fetchall()
-    return rows[0][0] if rows else None
+    rows = run.con.execute("SELECT hash, previous_hash FROM lake.ledger.batch WHERE source = ?", [source]).fetchall()
+    former = {previous for _, previous in rows}
+    return next((own for own, _ in rows if own not in former), None)
 
 
 def chained_hash(row: Mapping[str, Any]) -> str:

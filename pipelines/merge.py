@@ -11,7 +11,7 @@ import duckdb
 from catalog.entity import Attribute, Entity
 from pipelines.clean import PARQUET, working
 from pipelines.compile import SQL_TYPES
-from pipelines.dedupe import digest_sql, folder, load, set_digest_key
+from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key
 from pipelines.errors import StageError
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
@@ -37,10 +37,18 @@ def merge(run: Run, entity_id: str) -> None:
              base.<entity>__origin  one row per filled field: source, batch, sheet, row, and why this one
              base.<entity>__member  one row per surviving record: the entity it stands in, and what linked it
     Rows     each surviving record stands in exactly one entity, checked before the commit
-    Again    the same inputs give the same rows; a staged fusion that was committed is not committed twice
+    Again    the same inputs give the same rows; a staged fusion that was committed is not committed twice, and where
+             nothing is staged any more, another run has merged it
     Source   survivorship: authority; last good authority value (stale); best other evidence (unconfirmed); else NULL
     """
     entity = run.catalog.entity(entity_id)
+    with run.workspace.locked(f"entity-{entity_id}"):
+        if is_staged(run.workspace, entity_id) or not last_fusion(run, entity_id)[1]:
+            _merge(run, entity)
+
+
+def _merge(run: Run, entity: Entity) -> None:
+    entity_id = entity.id
     place = folder(run.workspace, entity_id)
     fusion = load(run.workspace, entity_id)
     outputs = {

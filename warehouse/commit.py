@@ -8,6 +8,7 @@ that was written and never registered is garbage, not data.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.lake import ensure_table, literal, quoted, table
-from warehouse.layout import Workspace
+from warehouse.layout import Workspace, sync_file, sync_folder
 from warehouse.tables import TABLES, Columns
 
 Rows = Sequence[Mapping[str, Any]]
@@ -43,8 +44,11 @@ class Commit:
 def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit) -> bool:
     """Apply `change` whole or not at all. False: it was there already, and nothing changed.
 
-    `con` has the lake attached for writing. A kill at any moment leaves the state before or after.
+    `con` has the lake attached for writing. A kill or a power cut at any moment leaves the state before or after.
     """
+    for _, path in change.files.values():
+        sync_file(path)
+        sync_folder(path.parent)
     with workspace.locked("commit"):
         con.execute("BEGIN TRANSACTION")
         try:
@@ -54,7 +58,10 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
             for name, (column, value) in change.delete.items():
                 con.execute(f"DELETE FROM {table(name)} WHERE {quoted(column)} = ?", [value])
             for name, (columns, path) in change.files.items():
-                ensure_table(con, name, columns)
+                existing = ensure_table(con, name, columns)
+                changed = _changed_types(con, existing, columns)
+                if changed:
+                    _retype(con, workspace, name, existing | changed, keep=name not in change.replace)
                 if name in change.replace:
                     con.execute(f"DELETE FROM {table(name)}")
                 _register(con, name, path)
@@ -62,7 +69,9 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
                 insert(con, name, rows)
             con.execute("COMMIT")
         except BaseException:
-            con.execute("ROLLBACK")
+            # A transaction that failed at COMMIT is gone already; the first error is the one to tell.
+            with contextlib.suppress(duckdb.Error):
+                con.execute("ROLLBACK")
             raise
     return True
 
@@ -82,6 +91,36 @@ def insert(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:
     select = ", ".join(f"CAST({quoted(c)} AS {kind}) AS {quoted(c)}" for c, kind in columns.items())
     con.execute(f"INSERT INTO {table(name)} SELECT {select} FROM _incoming")
     con.unregister("_incoming")
+
+
+def _changed_types(con: duckdb.DuckDBPyConnection, existing: Columns, columns: Columns) -> dict[str, str]:
+    """Column -> type, for those that `columns` declares with another type than the table has."""
+    wanted = {column.casefold(): kind for column, kind in columns.items()}
+    different = {c: wanted[c.casefold()] for c, kind in existing.items() if wanted.get(c.casefold(), kind) != kind}
+    if different:  # perhaps another spelling of the same type
+        select = ", ".join(f"typeof(CAST(NULL AS {kind}))" for kind in different.values())
+        different = dict(zip(different, con.execute(f"SELECT {select}").fetchall()[0], strict=True))
+    return {c: kind for c, kind in different.items() if kind != existing[c]}
+
+
+def _retype(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, columns: Columns, *, keep: bool) -> None:
+    """Write the table again with these columns, one file per batch; DuckLake itself only widens types.
+
+    A value that does not fit its new type becomes NULL; the raw layer keeps what was sent. Rare and slow: it runs
+    inside the critical section.
+    """
+    paths = []
+    if keep:
+        cast = ", ".join(f"TRY_CAST({quoted(c)} AS {kind}) AS {quoted(c)}" for c, kind in columns.items())
+        for (batch,) in con.execute(f"SELECT DISTINCT _batch FROM {table(name)} ORDER BY _batch").fetchall():
+            paths.append(workspace.new_file(name, batch))
+            con.execute(f"COPY (SELECT {cast} FROM {table(name)} WHERE _batch = {literal(batch)}) "
+                        f"TO {literal(str(paths[-1]))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)")
+            sync_file(paths[-1])
+    con.execute(f"DROP TABLE {table(name)}")
+    ensure_table(con, name, columns)
+    for path in paths:
+        _register(con, name, path)
 
 
 def _register(con: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:

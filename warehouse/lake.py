@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.layout import Workspace
+from warehouse.layout import Workspace, sync_folder
 from warehouse.tables import TABLES, Columns
 
 LAYERS = ("raw", "std", "quarantine", "base", "quality", "ledger")
@@ -44,11 +44,14 @@ def table(name: str) -> str:
 
 
 def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB that spills into the workspace. No network, no automatic extensions."""
+    """An in-memory DuckDB that spills into a folder of its own. No network, no automatic extensions.
+
+    Two DuckDBs that spill into one folder write over each other's files, whose names are the same in every process.
+    """
     settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
-        "temp_directory": str(workspace.scratch),
+        "temp_directory": str(workspace.new_scratch()),
     }
     if os.environ.get("DMP_MEMORY"):
         settings["memory_limit"] = os.environ["DMP_MEMORY"]
@@ -63,16 +66,20 @@ def attach(con: duckdb.DuckDBPyConnection, workspace: Workspace, *, read_only: b
     """Attach the lake of `workspace` as `lake`.
 
     The WAL journal lets readers and the one writer work at the same time, and lets a read-only attach open a
-    catalogue whose writer was killed in mid-commit; with SQLite's default journal neither holds.
+    catalogue whose writer was killed in mid-commit; with SQLite's default journal neither holds. The catalogue names
+    its files relative to the data path, so a workspace may be moved.
     """
-    for extension in ("sqlite_scanner", "ducklake"):
-        con.execute(f"LOAD {literal(str(_extension(extension)))}")
     if read_only and not workspace.lake_catalog.is_file():
         raise LakeError(f"{workspace.root} holds no warehouse yet. Run `dmp init` first.")
-    mode = "READ_ONLY, " if read_only else ""
+    _attach(con, workspace.lake_catalog, workspace.lake_data, "READ_ONLY, " if read_only else "")
+
+
+def _attach(con: duckdb.DuckDBPyConnection, catalog: Path, data: Path, mode: str = "") -> None:
+    for extension in ("sqlite_scanner", "ducklake"):
+        con.execute(f"LOAD {literal(str(_extension(extension)))}")
     con.execute(
-        f"ATTACH {literal('ducklake:sqlite:' + str(workspace.lake_catalog))} AS lake "
-        f"({mode}DATA_PATH {literal(str(workspace.lake_data) + '/')}, META_JOURNAL_MODE 'WAL')"
+        f"ATTACH {literal('ducklake:sqlite:' + str(catalog))} AS lake "
+        f"({mode}DATA_PATH {literal(str(data) + '/')}, OVERRIDE_DATA_PATH true, META_JOURNAL_MODE 'WAL')"
     )
 
 
@@ -88,12 +95,20 @@ def reading(workspace: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def create(workspace: Workspace) -> None:
-    """Make the lake with its layers and the platform's own tables. A second call changes nothing."""
-    workspace.create()
+    """Make the lake with its layers and the platform's own tables. A second call adds what is missing.
+
+    A new catalogue is made under another name and renamed when it is complete: one that exists can be used.
+    """
     with workspace.locked("commit"):
+        workspace.create()
+        final = workspace.lake_catalog
+        catalog = final if final.is_file() else final.with_name("new.sqlite")
+        if catalog != final:
+            for left in workspace.lake.glob("new.sqlite*"):
+                left.unlink()
         con = connect(workspace)
         try:
-            attach(con, workspace, read_only=False)
+            _attach(con, catalog, workspace.lake_data)
             con.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
             for layer in LAYERS:
                 con.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted('lake', layer)}")
@@ -104,21 +119,26 @@ def create(workspace: Workspace) -> None:
                 ensure_table(con, name, columns)
         finally:
             con.close()
-    for file in workspace.lake.glob("catalog.sqlite*"):
-        file.chmod(0o600)
+        catalog.chmod(0o600)
+        catalog.replace(final)
+        sync_folder(workspace.lake)
 
 
-def ensure_table(con: duckdb.DuckDBPyConnection, name: str, columns: Columns) -> None:
-    """Make the table, or add the columns it lacks: a contract may grow, older rows then hold NULL there."""
-    wanted = dict(columns)
+def ensure_table(con: duckdb.DuckDBPyConnection, name: str, columns: Columns) -> dict[str, str]:
+    """Make the table, or add the columns it lacks: a contract may grow, older rows then hold NULL there.
+
+    Returns what the table has now: a column that was there keeps its type, `commit` sees to those that changed.
+    """
     existing = table_columns(con, name)
     if not existing:
-        body = ", ".join(f"{quoted(column)} {kind}" for column, kind in wanted.items())
+        body = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns.items())
         con.execute(f"CREATE TABLE IF NOT EXISTS {table(name)} ({body})")
-        return
-    for column, kind in wanted.items():
-        if column not in existing:
-            con.execute(f"ALTER TABLE {table(name)} ADD COLUMN {quoted(column)} {kind}")
+        return dict(columns)
+    known = {column.casefold() for column in existing}
+    added = {column: kind for column, kind in columns.items() if column.casefold() not in known}
+    for column, kind in added.items():
+        con.execute(f"ALTER TABLE {table(name)} ADD COLUMN {quoted(column)} {kind}")
+    return existing | added
 
 
 def table_columns(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]:

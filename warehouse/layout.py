@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +95,16 @@ class Workspace:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{batch}.{uuid.uuid4().hex[:12]}.parquet"
 
+    def new_scratch(self) -> Path:
+        """A folder to spill into for one DuckDB, which makes it when needed and removes it when closed.
+
+        What a killed process left is removed after a day: it holds rows of the departments.
+        """
+        for left in self.scratch.glob("spill-*"):
+            if time.time() - left.lstat().st_mtime > 86_400:
+                shutil.rmtree(left, ignore_errors=True)
+        return self.scratch / f"spill-{uuid.uuid4().hex[:12]}"
+
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold the named lock; a second process waits. The kernel frees it when its process dies, however it dies."""
@@ -119,6 +131,12 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
         os.fsync(handle.fileno())
     part.replace(path)
     sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make what another program wrote into `path` survive a power cut."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def sync_folder(folder: Path) -> None:

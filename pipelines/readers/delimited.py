@@ -35,6 +35,8 @@ from warehouse.lake import literal, quoted
 #: A cell longer than this is an unclosed quote that swallowed the file, not a value.
 LONGEST_CELL = 4 << 20
 MOST_COLUMNS = 5_000
+#: A file of fewer bytes is read before DuckDB has started.
+SMALL = 1 << 18
 
 
 def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
@@ -142,7 +144,7 @@ def _fast(base: Reading, layout: Layout, text: Decoded, contract: Contract, batc
     """The whole file through DuckDB, or None where it is not plain enough to be sure that each line is one row."""
     form = contract.format
     at = form.header_row
-    if at != 1 or text.marked or "CR" in text.line_ends.split("+") or "+" in text.line_ends or layout.extra:
+    if text.path.stat().st_size < SMALL or at != 1 or text.marked or "CR" in text.line_ends.split("+") or "+" in text.line_ends or layout.extra:
         return None
     quote, breaks, blank = _shape(text.path, form.quote)
     lines = breaks + (0 if text.ends_with_break else 1)
