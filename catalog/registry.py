@@ -48,6 +48,10 @@ class Catalog:
         return found
 
     def contract(self, source: str) -> Contract:
+        """One contract, read alone: a file beside it that cannot be read is no reason to stop this source."""
+        path = self.root / "sources" / f"{source}.yaml"
+        if "contracts" not in self.__dict__ and not source.startswith("_") and path.is_file() and path.stem == source:
+            return load_contract(path)
         if source not in self.contracts:
             raise CatalogError(f"no source `{source}` in {self.root / 'sources'}{nearest(source, list(self.contracts))}")
         return self.contracts[source]

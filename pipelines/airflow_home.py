@@ -54,7 +54,7 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
 class AirflowError(Exception):
     """Airflow did not start, or refused a request. The message says where the log is and what to do next."""
 
-    exit_code = 40
+    exit_code = 50
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)

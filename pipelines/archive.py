@@ -174,6 +174,11 @@ def drops(workspace: Workspace, source: str) -> list[Drop]:
     return sorted(found, key=lambda d: d.number)
 
 
+def sources(workspace: Workspace) -> list[str]:
+    """Every source that ever dropped a file, whether the catalogue still knows it or not."""
+    return sorted(p.name for p in (workspace.archive / "drops").glob("*") if p.is_dir())
+
+
 def archived_contract(workspace: Workspace, contract_hash: str) -> Contract:
     """The contract a drop was processed under."""
     if not re.fullmatch(r"[0-9a-f]{64}", contract_hash):

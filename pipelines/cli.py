@@ -6,7 +6,7 @@ import json
 import sys
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -31,19 +31,20 @@ Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on standa
 
 
 def main() -> None:
-    """Run the command line; errors are one message and an exit code, never a traceback."""
-    from catalog.yaml_file import CatalogError
-    from pipelines.errors import NotFound, StageError
-    from warehouse.lake import LakeError
-
+    """Run the command line. Our own exceptions carry an exit code and are one message; anything else is a bug and shows."""
     try:
         app()
-    except (CatalogError, NotFound, StageError, LakeError) as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        raise SystemExit(error.exit_code) from None
     except ValueError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        raise SystemExit(12) from None
+        _fail(error, getattr(error, "exit_code", 12))
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        _fail(error, error.exit_code)
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    print(error, file=sys.stderr)  # noqa: T201
+    raise SystemExit(code) from None
 
 
 def _console() -> Console:
@@ -311,10 +312,15 @@ def contract_schema() -> None:
 @app.command()
 def demo(workspace: Annotated[Path | None, typer.Option(help="Where to play it; default: a folder `demo` in the workspace.")] = None) -> None:
     """Play three days of a synthetic city through Airflow and print the scoreboard."""
+    import shutil
+
     from pipelines.demo import demo as play
     from warehouse.layout import open_workspace
 
-    raise SystemExit(play(workspace or open_workspace().root / "demo", _console()))
+    place = workspace or open_workspace().root / "demo"
+    if workspace is None and (place / "clock").is_file():
+        shutil.rmtree(place)  # the play before this one: only a simulated workspace has a clock
+    raise SystemExit(play(place, _console()))
 
 
 @app.command()

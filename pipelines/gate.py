@@ -110,7 +110,7 @@ def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
     period = None if batch.period == NO_PERIOD else period_range(contract.arrival.cycle, batch.period)
     with working(run) as con:
         checks = prepare(contract, Context(period, arrived_on, lambda name: attach_code_table(con, run.catalog, name)))
-        relations = {"columns": _columns_relation(con, batch)}
+        relations = {"columns": _columns_relation(con, batch, contract)}
         judged = folder(run.workspace, batch.batch) / "judged.parquet"
         if judged.is_file():
             con.execute(f"CREATE VIEW judged AS FROM read_parquet({literal(str(judged))})")
@@ -173,10 +173,12 @@ def _points(con: duckdb.DuckDBPyConnection) -> float:
     return float(con.execute("SELECT coalesce(sum(points), 0) FROM slots").fetchall()[0][0])
 
 
-def _columns_relation(con: duckdb.DuckDBPyConnection, batch: Batch) -> str:
-    """One row per declared column; `present` is NULL for one that the file lacks."""
-    table = pa.table({"header": pa.array(list(batch.present), pa.string()),
-                      "present": pa.array([True if p else None for p in batch.present.values()], pa.bool_())})
+def _columns_relation(con: duckdb.DuckDBPyConnection, batch: Batch, contract: Contract) -> str:
+    """One row per declared column; `present` is NULL for one that the file lacks. Optional ones stand only where they came."""
+    optional = {c.source for c in contract.columns if c.optional}
+    declared = {header: there for header, there in batch.present.items() if there or header not in optional}
+    table = pa.table({"header": pa.array(list(declared), pa.string()),
+                      "present": pa.array([True if p else None for p in declared.values()], pa.bool_())})
     con.register("_columns", table)
     con.execute("CREATE TEMP TABLE declared_columns AS FROM _columns")
     con.unregister("_columns")

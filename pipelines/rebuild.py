@@ -18,21 +18,24 @@ from warehouse.layout import Workspace
 
 
 def rebuild(run: Run, into: Path, step: Callable[[int, int], None] = lambda done, total: None) -> Workspace:
-    """Replay every archived drop in order of arrival into the empty workspace `into`, then merge every entity once.
+    """Replay every archived drop into the empty workspace `into`, each source in the order in which it was taken, then
+    merge every entity once.
 
     The archive is linked (copied where the file system cannot), the digest key is copied: the same tables come out,
     but for the count of fusions, since only the last one is made again.
+    Each drop is read under the contract it was processed under, archived with it; so a source whose contract has left
+    the catalogue has its raw, std and ledger rows again. Entities, code tables and policies are those of the catalogue
+    of today: such a source feeds no entity any more, as in the old workspace from its next fusion on.
     Raises NotFound where `into` is not empty.
     """
     target = Workspace(into.resolve())
     if target.root.exists() and any(target.root.iterdir()):
         raise NotFound(f"{target.root} is not empty; name a new folder")
     old = run.workspace
-    shutil.copytree(old.archive, target.archive, copy_function=_link)
+    shutil.copytree(old.archive, target.archive, copy_function=_link, ignore=shutil.ignore_patterns(".*"))
     (target.root / "secrets").mkdir(mode=0o700, parents=True)
     shutil.copy2(old.root / "secrets" / "digest.key", target.root / "secrets" / "digest.key")
-    sources = sorted(p.name for p in (target.archive / "drops").glob("*") if p.is_dir())
-    drops = sorted((d for s in sources for d in archive.drops(target, s)), key=lambda d: (d.arrived_at, d.source, d.file_name, d.sha256))
+    drops = [d for source in archive.sources(target) for d in archive.drops(target, source)]
     with open_run(run.id, run.now, target.root, run.catalog.root) as new:
         for done, drop in enumerate(drops):
             step(done, len(drops))

@@ -35,7 +35,7 @@ def report(run: Run, window: tuple[date, date] | None = None) -> Path:
 
 def _commit(run: Run, city: City) -> None:
     rows = {"quality.slot": _slot_rows(city), "quality.score": list(_score_rows(city))}
-    commit(run.con, run.workspace, Commit(None, rows=rows, delete={name: ("as_of", city.as_of) for name in rows}))
+    commit(run.con, run.workspace, Commit(None, rows=rows, delete=dict.fromkeys(rows, ("as_of", city.as_of))))
 
 
 def _slot_rows(city: City) -> Rows:
@@ -49,19 +49,40 @@ def _slot_rows(city: City) -> Rows:
 
 def _score_rows(city: City) -> Iterator[dict[str, Any]]:
     for source in city.sources:
-        common = {"as_of": city.as_of, "window_from": source.card.window[0], "window_to": source.card.window[1],
-                  "subject": source.id, "policy": source.card.score.policy_version}
+        common = {
+            "as_of": city.as_of,
+            "window_from": source.card.window[0],
+            "window_to": source.card.window[1],
+            "subject": source.id,
+            "policy": source.card.score.policy_version,
+        }
         for one in source.card.score.checks:
-            yield {**common, "level": "check", "item": one.check.id, "a": one.check.a, "b": one.check.b, "x": one.x,
-                   "value": one.y, "formula": f"{one.formula_x}; {one.formula_y}" if one.applicable else one.formula_x}
+            yield {
+                **common,
+                "level": "check",
+                "item": one.check.id,
+                "a": one.check.a,
+                "b": one.check.b,
+                "x": one.x,
+                "value": one.y,
+                "formula": f"{one.formula_x}; {one.formula_y}" if one.applicable else one.formula_x,
+            }
         for level, score, _ in levels_of(source):
             yield {**common, "level": level, "item": score.code, "value": score.value, "formula": score.formula}
     for department in city.departments:
         made = department.score
         for score in (made.m, made.r, made.k, made.i):
-            yield {"as_of": city.as_of, "window_from": city.window[0], "window_to": city.window[1], "level": "department",
-                   "subject": department.id, "item": score.code, "value": score.value, "formula": score.formula,
-                   "policy": made.policy_version}
+            yield {
+                "as_of": city.as_of,
+                "window_from": city.window[0],
+                "window_to": city.window[1],
+                "level": "department",
+                "subject": department.id,
+                "item": score.code,
+                "value": score.value,
+                "formula": score.formula,
+                "policy": made.policy_version,
+            }
 
 
 def _publish(run: Run, city: City) -> Path:
@@ -94,12 +115,20 @@ def _files(run: Run, city: City) -> Iterator[tuple[str, str]]:
     for language in LANGUAGES:
         common = {"city": city, "page": "", "up": "", "entities": entities}
         yield f"index.{language}.html", render("index.html", language, **common | {"page": "index", "here": "index"})
-        yield (f"catalogue.{language}.html",
-               render("catalogue.html", language, **common | {
-                   "page": "catalogue", "here": "catalogue", "departments": sorted(city.departments, key=lambda d: d.id)}))
+        yield (
+            f"catalogue.{language}.html",
+            render(
+                "catalogue.html",
+                language,
+                **common
+                | {"page": "catalogue", "here": "catalogue", "departments": sorted(city.departments, key=lambda d: d.id)},
+            ),
+        )
         for department in city.departments:
-            yield (f"department/{department.id}.{language}.html",
-                   render("department.html", language, **common | {"here": department.id, "up": "../", "department": department}))
+            yield (
+                f"department/{department.id}.{language}.html",
+                render("department.html", language, **common | {"here": department.id, "up": "../", "department": department}),
+            )
         for source in city.sources:
             yield f"source/{source.id}.{language}.html", render("source.html", language, **common | _source_page(source))
     yield "scores.csv", scores_csv(city)

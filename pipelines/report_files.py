@@ -87,8 +87,11 @@ def levels_of(source: SourceView) -> Iterator[tuple[str, LevelScore, tuple[str, 
     yield "source", score.t, ("时效性得分", "timeliness score")
     if score.cap is not None:
         uncapped = score.q_uncapped
-        yield ("source", LevelScore("Q_uncapped", uncapped.weight, uncapped.value, uncapped.formula, uncapped.coverage),
-               ("封顶前的质量得分", "quality score before the cap"))
+        yield (
+            "source",
+            LevelScore("Q_uncapped", uncapped.weight, uncapped.value, uncapped.formula, uncapped.coverage),
+            ("封顶前的质量得分", "quality score before the cap"),
+        )
     yield "source", score.q, ("质量得分", "quality score")
     yield "source", score.o, ("综合得分", "overall score")
 
@@ -105,8 +108,12 @@ def _source_scores(source: SourceView) -> Iterator[tuple[Any, ...]]:
 
 
 def _department_scores(city: City) -> Iterator[tuple[Any, ...]]:
-    names = {"M": ("数据源得分", "sources"), "R": ("按期整改率", "corrections closed in time"),
-             "K": ("目录字段完整率", "catalogue fields filled"), "I": ("部门指数", "index")}
+    names = {
+        "M": ("数据源得分", "sources"),
+        "R": ("按期整改率", "corrections closed in time"),
+        "K": ("目录字段完整率", "catalogue fields filled"),
+        "I": ("部门指数", "index"),
+    }
     for department in city.departments:
         score = department.score
         for one in (score.m, score.r, score.k, score.i):
@@ -128,13 +135,17 @@ def policy_json(city: City) -> str:
 
 def catalogue_json(city: City, entities: Iterable[Entity]) -> str:
     """Every source and golden table as the catalogue page shows them."""
-    return _json({
-        "as_of": city.card.as_of.isoformat(),
-        "policy": {"version": city.policy.version, "digest": city.policy.digest},
-        "departments": [{"id": d.id, "title": {"zh": d.zh, "en": d.en}} for d in sorted(city.departments, key=lambda d: d.id)],
-        "sources": [_source(s) for s in city.sources],
-        "golden_tables": [_entity(e, city) for e in entities],
-    })
+    return _json(
+        {
+            "as_of": city.card.as_of.isoformat(),
+            "policy": {"version": city.policy.version, "digest": city.policy.digest},
+            "departments": [
+                {"id": d.id, "title": {"zh": d.zh, "en": d.en}} for d in sorted(city.departments, key=lambda d: d.id)
+            ],
+            "sources": [_source(s) for s in city.sources],
+            "golden_tables": [_entity(e, city) for e in entities],
+        }
+    )
 
 
 def _source(source: SourceView) -> Mapping[str, Any]:

@@ -105,8 +105,11 @@ class SourceView:
     def unchanged(self) -> tuple[tuple[datetime, str, str], ...]:
         """Drops of the window whose bytes were those of the version in force: arrived_at, file name, batch."""
         first, last = self.card.window
-        return tuple((at, name, batch) for at, name, outcome, batch in self.card.drops
-                     if outcome == "unchanged" and first <= at.astimezone(self.zone).date() <= last)
+        return tuple(
+            (at, name, batch)
+            for at, name, outcome, batch in self.card.drops
+            if outcome == "unchanged" and first <= at.astimezone(self.zone).date() <= last
+        )
 
     @property
     def standing(self) -> str:
@@ -140,8 +143,12 @@ class SourceView:
             if number := getattr(slots, state):
                 found.append((f"{zh} {number} 期", f"{number} {en}"))
         if score.cap is not None and score.q.value != score.q_uncapped.value:
-            found.append((f"{len(score.majors)} 项重要检查低于下限，质量得分封顶 {as_typed(score.cap)}",
-                          f"{len(score.majors)} major checks below their floor cap Q at {as_typed(score.cap)}"))
+            found.append(
+                (
+                    f"{len(score.majors)} 项重要检查低于下限，质量得分封顶 {as_typed(score.cap)}",
+                    f"{len(score.majors)} major checks below their floor cap Q at {as_typed(score.cap)}",
+                )
+            )
         weak = [d for d in score.dimensions if d.value is not None and d.code != "05"]
         if weak and (low := min(weak, key=lambda d: (d.value or 0, d.code))).value != 100:
             found.append((f"{DIMENSIONS[low.code].zh} {low.value}", f"{DIMENSIONS[low.code].en} {low.value}"))
@@ -223,7 +230,8 @@ class City:
         weights = self.policy.source_weights.model_dump()
         parts = [(weights[s.contract.tier], getattr(s.card.score, level).value) for s in self.sources]
         value, formula = weighted_mean(parts)
-        return CityFigure(value, formula, sum(v is not None for _, v in parts), None if value is None else self.policy.grade(value))
+        grade = None if value is None else self.policy.grade(value)
+        return CityFigure(value, formula, sum(v is not None for _, v in parts), grade)
 
     @property
     def rows(self) -> tuple[int, int, int]:
@@ -239,8 +247,12 @@ class City:
     @cached_property
     def open(self) -> tuple[Open, ...]:
         """Every due slot with nothing accepted, the longest overdue first."""
-        found = [Open(source, slot, shown_state(slot), source.held_reason(slot.slot.period) if slot.attempts else None)
-                 for source in self.sources for slot in source.card.slots if slot.state == "missing"]
+        found = [
+            Open(source, slot, shown_state(slot), source.held_reason(slot.slot.period) if slot.attempts else None)
+            for source in self.sources
+            for slot in source.card.slots
+            if slot.state == "missing"
+        ]
         return tuple(sorted(found, key=lambda o: (o.slot.slot.due_at, o.source.id)))
 
     def open_of(self, department: str) -> tuple[Open, ...]:
@@ -280,8 +292,14 @@ def view(card: Scorecard, catalog: Catalog, window: tuple[date, date] | None) ->
     sources = tuple(_source(c, card) for c in card.sources)
     titles = catalog.department_titles()
     departments = tuple(_department(r, sources, titles, card.policy) for r in card.ranking)
-    return City(card, window or (today - timedelta(days=USUAL_WINDOW - 1), today), zone,
-                tuple(sorted(sources, key=lambda s: (s.contract.department.id, s.id))), departments, titles)
+    return City(
+        card,
+        window or (today - timedelta(days=USUAL_WINDOW - 1), today),
+        zone,
+        tuple(sorted(sources, key=lambda s: (s.contract.department.id, s.id))),
+        departments,
+        titles,
+    )
 
 
 def _zone(card: Scorecard) -> ZoneInfo:
@@ -295,9 +313,13 @@ def _source(card: SourceCard, whole: Scorecard) -> SourceView:
     upcoming: list[Slot] = []
     if within := NEXT_WITHIN.get(arrival.cycle):
         today = whole.as_of.astimezone(arrival.zone).date()
-        upcoming = [s for s in schedule_of(card.contract).slots_due(today, today + timedelta(days=within))
-                    if s.due_at > whole.as_of and (arrival.since is None or s.first_day >= arrival.since)
-                    and (arrival.until is None or s.first_day <= arrival.until)]
+        upcoming = [
+            s
+            for s in schedule_of(card.contract).slots_due(today, today + timedelta(days=within))
+            if s.due_at > whole.as_of
+            and (arrival.since is None or s.first_day >= arrival.since)
+            and (arrival.until is None or s.first_day <= arrival.until)
+        ]
     known = {s.slot.period for s in card.slots}
     last = card.window[1]
     near = tuple(s for s in upcoming if last < s.due_on <= last + AHEAD and s.period not in known)
@@ -305,10 +327,13 @@ def _source(card: SourceCard, whole: Scorecard) -> SourceView:
     return SourceView(card, policy, upcoming[0] if upcoming else None, near)
 
 
-def _department(ranked: Ranked, sources: Sequence[SourceView], titles: Mapping[str, tuple[str, str]], policy: Policy) -> DepartmentView:
+def _department(
+    ranked: Ranked, sources: Sequence[SourceView], titles: Mapping[str, tuple[str, str]], policy: Policy
+) -> DepartmentView:
     wanted = ranked.score.department
     own = [s for s in sources if s.contract.department.id == wanted]
     order = {one.source: place for place, one in enumerate(ranked.score.sources)}
     zh, en = titles[wanted]
-    return DepartmentView(wanted, zh, en, ranked, tuple(sorted(own, key=lambda s: order[s.id])),
-                          triggers(ranked.score, (), policy))
+    return DepartmentView(
+        wanted, zh, en, ranked, tuple(sorted(own, key=lambda s: order[s.id])), triggers(ranked.score, (), policy)
+    )

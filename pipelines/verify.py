@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines import archive
 from pipelines.gate import chained_hash
@@ -23,35 +25,52 @@ class Problem:
 
 
 def verify(run: Run, step: Callable[[str], None] = lambda part: None) -> list[Problem]:
-    """Every problem found; an empty list means content."""
+    """Every problem found; an empty list means content. Sees one moment of the warehouse, whoever commits meanwhile."""
     problems: list[Problem] = []
-    for part, check in (("archive", _archive), ("chain", _chain), ("rows", _rows), ("entities", _entities)):
-        step(part)
-        problems += [Problem(part, what) for what in check(run)]
+    run.con.execute("BEGIN TRANSACTION")
+    try:
+        run.con.execute("FROM lake.ledger.batch LIMIT 1")  # the first statement decides which moment
+        for part, check in (("archive", _archive), ("chain", _chain), ("rows", _rows), ("entities", _entities)):
+            step(part)
+            problems += [Problem(part, what) for what in check(run)]
+    finally:
+        run.con.execute("ROLLBACK")
     return problems
 
 
 def _archive(run: Run) -> Iterator[str]:
-    """Every archived file has the bytes its name says, and every batch has its file."""
-    workspace = run.workspace
-    good = set()
-    for path in sorted((workspace.archive / "objects").glob("*/*")):
+    """Every archived file has the bytes its name says; every drop of the ledger arrived as it says, and became a batch."""
+    archived = run.workspace.archive
+    for path in [*sorted((archived / "objects").glob("*/*")), *sorted((archived / "contracts").glob("*.json"))]:
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while chunk := file.read(1 << 22):
                 digest.update(chunk)
-        if digest.hexdigest() == path.name:
-            good.add(path.name)
+        if digest.hexdigest() != path.stem:
+            yield f"{path}: its bytes have changed (SHA-256 is {digest.hexdigest()} now){_names(run, path.stem)}"
+    columns = ("drop_id", "source", "file_name", "sha256", "size_bytes", "arrived_at", "run")
+    arrived = {d.drop_id: d for source in archive.sources(run.workspace) for d in archive.drops(run.workspace, source)}
+    batches = dict(run.con.execute("SELECT batch, drop_id FROM lake.ledger.batch").fetchall())
+    dropped: Counter[str] = Counter()
+    for *values, outcome, batch in run.con.execute(
+        f"SELECT {', '.join(columns)}, outcome, batch FROM lake.ledger.drop ORDER BY ALL").fetchall():
+        row = dict(zip(columns, values, strict=True))
+        drop_id = row["drop_id"]
+        dropped[drop_id] += 1
+        if drop_id not in arrived:
+            yield f"{drop_id}: the ledger knows this drop, the archive has no record of its arrival"
         else:
-            yield f"{path}: its bytes have changed (expected SHA-256 {path.name}, got {digest.hexdigest()}){_names(run, path.name)}"
-    for file_name, sha256 in run.con.execute("SELECT DISTINCT file_name, sha256 FROM lake.ledger.drop ORDER BY ALL").fetchall():
-        if sha256 not in good and not archive.object_path(workspace, sha256).exists():
-            yield f"{file_name}: the archive lacks its bytes ({archive.object_path(workspace, sha256)})"
-    for source in run.catalog.contracts:
-        known = {r[0] for r in run.con.execute("SELECT drop_id FROM lake.ledger.drop WHERE source = ?", [source]).fetchall()}
-        recorded = {d.drop_id for d in archive.drops(workspace, source)}
-        for lost in sorted(known - recorded):
-            yield f"{lost}: the ledger knows this drop, the archive has no record of its arrival"
+            drop = arrived[drop_id]
+            wrong = [n for n in columns if row[n] != (drop.arrival if n == "arrived_at" else getattr(drop, n))]
+            if wrong:
+                yield f"ledger.drop {drop_id}: {', '.join(wrong)} differ from the archived record of its arrival"
+        if not archive.object_path(run.workspace, row["sha256"]).exists():
+            yield f"{row['file_name']}: the archive lacks its bytes ({archive.object_path(run.workspace, row['sha256'])})"
+        if batch not in batches or (outcome == "batch" and batches[batch] != drop_id):
+            yield f"ledger.drop {drop_id}: its batch {batch} is not in ledger.batch"
+    yield from (f"ledger.drop {drop_id}: stands {count} times" for drop_id, count in dropped.items() if count > 1)
+    yield from (f"ledger.batch {batch}: its drop {drop_id} is not in ledger.drop"
+                for batch, drop_id in sorted(batches.items()) if drop_id not in dropped)
 
 
 def _names(run: Run, sha256: str) -> str:
@@ -63,17 +82,22 @@ def _chain(run: Run) -> Iterator[str]:
     """Each ledger row has the hash its content gives, and names the former row of its source."""
     columns = list(TABLES["ledger.batch"][1])
     rows = run.con.execute(f"SELECT {', '.join(columns)} FROM lake.ledger.batch ORDER BY source, arrived_at, batch").fetchall()
-    by_source: dict[str, list[dict[str, object]]] = {}
+    by_source: dict[str, list[dict[str, Any]]] = {}
     for values in rows:
         row = dict(zip(columns, values, strict=True))
-        by_source.setdefault(str(row["source"]), []).append(row)
+        by_source.setdefault(row["source"], []).append(row)
         if chained_hash(row) != row["hash"]:
             yield f"ledger.batch {row['batch']}: the row was changed after it was written"
-    for source, own in by_source.items():
+    for own in by_source.values():
         hashes = {row["hash"] for row in own}
-        former = [row["previous_hash"] for row in own]
-        if former.count(None) != 1 or len(set(former)) != len(former) or not set(former) - {None} <= hashes:
-            yield f"ledger.batch of {source}: the chain is broken; a row was removed or added out of turn"
+        after: dict[str | None, list[str]] = {}
+        for row in own:
+            after.setdefault(row["previous_hash"], []).append(row["batch"])
+        for former, batches in after.items():
+            if former is not None and former not in hashes:
+                yield f"ledger.batch {', '.join(batches)}: the chain is broken; the row before was removed or changed"
+            elif len(batches) > 1:
+                yield f"ledger.batch {', '.join(batches)}: the chain is broken; both follow the same row, one was added"
 
 
 def _rows(run: Run) -> Iterator[str]:
@@ -85,7 +109,7 @@ def _rows(run: Run) -> Iterator[str]:
     ledger = {r[0]: r[1:] for r in run.con.execute(
         "SELECT batch, source, rows_read, rows_accepted, rows_refused, verdict FROM lake.ledger.batch").fetchall()}
     counted: dict[str, dict[str, int]] = {"raw": {}, "std": {}, "quarantine": {}}
-    for source in sorted({v[0] for v in ledger.values()}):
+    for source in sorted({v[0] for v in ledger.values()} | set(archive.sources(run.workspace))):
         for layer in ("raw", "std"):
             if table_columns(run.con, f"{layer}.{source}"):
                 counted[layer] |= dict(run.con.execute(

@@ -52,9 +52,9 @@ expect:
 PERSONAL = ("13912345678", "13898765432", "1391234567X-SECRET", "电话打不通找老王")
 
 HOSTILE_FILE = "shop_20260304_<img src=x onerror=alert(2)>.csv"
-HOSTILE_HEADER = "=HYPERLINK(\"http://evil.example\",\"<script>alert(3)</script>\")"
+HOSTILE_HEADER = '=HYPERLINK("http://evil.example","<script>alert(3)</script>")'
 
-HEADER = '编号,名称<script>alert(1)</script>,联系电话,成立日期,备注'
+HEADER = "编号,名称<script>alert(1)</script>,联系电话,成立日期,备注"
 #: When the report is made: Thursday 5 March 2026, after the third delivery was due.
 NOW = "2026-03-05T14:30:00+08:00"
 
@@ -66,8 +66,13 @@ def _shops(*rows: str, more: str = "") -> str:
 def make(root: Path) -> Town:
     """The town with everything delivered and merged; no report yet."""
     made = town(root, SOURCES)
-    monday = _shops(f"A1,店一,{PERSONAL[0]},2020-01-02,", f"A2,店二,{PERSONAL[1]},2020/02/30,", f"A3,,{PERSONAL[2]},20200303,",
-                    "A3,三号,,20200303,", "A4,店四,13912345678,20200404,")
+    monday = _shops(
+        f"A1,店一,{PERSONAL[0]},2020-01-02,",
+        f"A2,店二,{PERSONAL[1]},2020/02/30,",
+        f"A3,,{PERSONAL[2]},20200303,",
+        "A3,三号,,20200303,",
+        "A4,店四,13912345678,20200404,",
+    )
     made.drop("market", "shop_20260302.csv", monday)
     made.drop("fire", "permit_20260302.txt", "编号|等级\nA1|一\nA2|二\n")
     made.run_at("2026-03-03T08:30:00+08:00")

@@ -6,7 +6,7 @@ import difflib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.contract import Contract
-from quality.finding import Finding, finding
+from quality.finding import Finding, finding, masked
 
-#: Rows per written group: bounded memory, and row groups that DuckDB can skip.
+#: Rows and cells per written group: bounded memory, and row groups that DuckDB can skip.
 GROUP = 50_000
+GROUP_CELLS = 2_000_000
+#: A header of more columns is a wrong delimiter or a sheet that was not meant.
+MOST_COLUMNS = 5_000
 #: Findings of one kind that are spelled out for a file; the rest is counted.
 SPELLED_OUT = 1_000
 
@@ -73,9 +76,14 @@ def match_header(contract: Contract, cells: Sequence[str], sheet: str | None = N
         if source is not None and source not in place:
             place[source] = position
         else:
-            extra[position] = cell.strip() or f"column {position + 1}"
+            name = cell.strip() or f"column {position + 1}"
+            extra[position] = name if name not in extra.values() else f"{name} ({position + 1})"
     findings: list[Finding] = []
     row = contract.format.header_row
+    if 2 * len(place) < sum(not c.optional for c in contract.columns):
+        # Hardly one of the agreed names: probably a row of data, about people perhaps, and told to nobody.
+        header = [masked(cell) if position in extra else cell for position, cell in enumerate(header)]
+        extra = {}
     missing = [c for c in contract.columns if c.source not in place and not c.optional]
     for column in missing:
         near = difflib.get_close_matches(column.source, list(extra.values()), n=1, cutoff=0.5)
@@ -96,6 +104,35 @@ def header_elsewhere(contract: Contract, rows: Sequence[Sequence[str]]) -> int |
     if best is None or 2 * len(wanted & {plain(c) for c in rows[best]}) < len(contract.columns):
         return None
     return best + 1
+
+
+@dataclass(frozen=True)
+class SortedRows:
+    """Data rows of one group, each as wide as the header.
+
+    `defects` gives the finding code of a broken row by its index, `surplus` what stood beyond the header's width;
+    `other` counts the lines that are no data.
+    """
+
+    numbers: list[int]
+    cells: list[list[str]]
+    defects: dict[int, str]
+    surplus: dict[int, list[str]]
+    other: Counter[str]
+
+
+def groups(rows: Iterable[tuple[int, list[str]]]) -> Iterator[list[tuple[int, list[str]]]]:
+    """The rows in groups of at most GROUP rows and about GROUP_CELLS cells."""
+    group: list[tuple[int, list[str]]] = []
+    cells = 0
+    for row in rows:
+        group.append(row)
+        cells += len(row[1])
+        if len(group) >= GROUP or cells >= GROUP_CELLS:
+            yield group
+            group, cells = [], 0
+    if group:
+        yield group
 
 
 class RawWriter:
@@ -120,24 +157,25 @@ class RawWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._writer.close()
 
-    def write(self, layout: Layout, sheet: str | None, numbers: Sequence[int], cells: Sequence[Sequence[str | None]],
-              defects: Mapping[int, str]) -> None:
-        """One group of rows. `cells` are as wide as the header or wider; `defects` maps an index to a finding code."""
+    def write(self, layout: Layout, sheet: str | None, sorted_rows: SortedRows) -> None:
+        """One group of rows."""
+        numbers, cells, defects = sorted_rows.numbers, sorted_rows.cells, sorted_rows.defects
         if not cells:
             return
         columns: list[Sequence[str | None]] = list(zip(*cells, strict=True))
         nothing: list[str | None] = [None] * len(cells)
 
         def text(position: int | None) -> pa.Array:
-            if position is None or position >= len(columns):
+            if position is None:
                 return pa.array(nothing, pa.string())
             return pa.array([value or None for value in columns[position]], pa.string())
 
         extra = nothing
-        beyond = {p: f"column {p + 1}" for p in range(layout.width, len(columns))}
-        if layout.extra or beyond:
-            named = {**layout.extra, **beyond}
-            extra = [_json({name: row[p] for p, name in named.items() if p < len(row) and row[p]}) for row in cells]
+        if layout.extra:
+            extra = [_json({name: row[p] for p, name in layout.extra.items() if row[p]}) for row in cells]
+        for index, surplus in sorted_rows.surplus.items():
+            beyond = {f"column {layout.width + i + 1}": cell for i, cell in enumerate(surplus) if cell}
+            extra[index] = _json({**json.loads(extra[index] or "{}"), **beyond})
         self._writer.write_table(pa.table(
             [pa.array([self.batch] * len(cells), pa.string()), pa.array([sheet] * len(cells), pa.string()),
              pa.array(numbers, pa.int64())]
@@ -152,60 +190,50 @@ def _json(cells: Mapping[str, str | None]) -> str | None:
     return json.dumps(cells, ensure_ascii=False) if cells else None
 
 
-def sort_rows(
-    layout: Layout, rows: Sequence[tuple[int, list[str]]], bad: str = "\ufffd"
-) -> tuple[list[int], list[list[str]], dict[int, str], Counter[str]]:
-    """Tell data rows from other lines, and sound rows from broken ones.
-
-    Returns row numbers, cells (all padded to one width), defects by index, and the count of lines that are no data.
-    """
+def sort_rows(layout: Layout, rows: Sequence[tuple[int, list[str]]], bad: str = "\ufffd") -> SortedRows:
+    """Tell data rows from other lines, and sound rows from broken ones."""
     width = layout.width
     heading = [plain(c) for c in layout.header]
-    numbers: list[int] = []
-    cells: list[list[str]] = []
-    defects: dict[int, str] = {}
-    other: Counter[str] = Counter()
-    widest = width
+    found = SortedRows([], [], {}, {}, Counter())
     spare = 2 * sum(len(row) > width and not any(row[width:]) for _, row in rows) > len(rows)
     for number, row in rows:
         if not any(row) or not any(cell.strip() for cell in row):
-            other["blank"] += 1
+            found.other["blank"] += 1
             continue
-        if len(row) != width:
-            if spare and len(row) > width and not any(row[width:]):
-                # Most lines end with spare delimiters. On a single line it is a value that holds the delimiter, and
-                # everything behind it would stand in the wrong column.
-                row = row[:width]
-            elif len(row) < width:
-                defects[len(cells)] = "row_too_short"
-                row = row + [""] * (width - len(row))
-            else:
-                defects[len(cells)] = "row_too_long"
-                widest = max(widest, len(row))
+        index = len(found.cells)
+        if len(row) < width:
+            found.defects[index] = "row_too_short"
+            row = row + [""] * (width - len(row))
+        elif len(row) > width:
+            # Most lines end with spare delimiters. On a single line it is a value that holds the delimiter, and
+            # everything behind it would stand in the wrong column.
+            if not spare or any(row[width:]):
+                found.defects[index] = "row_too_long"
+                found.surplus[index] = row[width:]
+            row = row[:width]
         elif row[0] and plain(row[0]) == heading[0] and [plain(c) for c in row] == heading:
-            defects[len(cells)] = "header_repeated"
-        for cell in row:
-            if bad in cell:
-                defects[len(cells)] = "character_unreadable"
-                break
-        numbers.append(number)
-        cells.append(row)
-    if widest > width:
-        cells = [row + [""] * (widest - len(row)) for row in cells]
-    return numbers, cells, defects, other
+            found.defects[index] = "header_repeated"
+        if any(bad in cell for cell in row) or any(bad in cell for cell in found.surplus.get(index, ())):
+            found.defects[index] = "character_unreadable"
+        found.numbers.append(number)
+        found.cells.append(row)
+    return found
 
 
-def spell_out(
-    layout: Layout, sheet: str | None, numbers: Sequence[int], cells: Sequence[Sequence[str]],
-    defects: Mapping[int, str], room: int, bad: str = "\ufffd",
-) -> list[Finding]:
+def spell_out(layout: Layout, sheet: str | None, rows: SortedRows, room: int, bad: str = "\ufffd") -> list[Finding]:
     """A finding per broken row, at most `room`. Values are not shown: which cell holds what is just what is unsure."""
     found: list[Finding] = []
-    for index, code in list(defects.items())[:room]:
-        row = [c for c in cells[index] if c]
+    for index, code in list(rows.defects.items())[: max(0, room)]:
+        cells = [*rows.cells[index], *rows.surplus.get(index, ())]
+        filled = max((i for i, cell in enumerate(cells, 1) if cell), default=0)
         header = None
         if code == "character_unreadable":
-            position = next(i for i, c in enumerate(cells[index]) if bad in c)
-            header = layout.header[position] if position < layout.width else None
-        found.append(finding(code, sheet=sheet, row=numbers[index], header=header, got=len(row), expected=layout.width))
+            position = next(i for i, cell in enumerate(cells) if bad in cell)
+            header = layout.header[position] if position < layout.width else f"column {position + 1}"
+        found.append(finding(code, sheet=sheet, row=rows.numbers[index], header=header, got=filled, expected=layout.width))
     return found
+
+
+def not_spelled_out(sheet: str | None, broken: int, spelled: int) -> list[Finding]:
+    """What is to be said of broken rows beyond those that got a finding each."""
+    return [finding("more_rows_broken", sheet=sheet, count=broken - spelled)] if broken > spelled else []

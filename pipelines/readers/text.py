@@ -16,7 +16,7 @@ from quality.finding import Finding, finding
 
 CHUNK = 1 << 22
 MARK = "\ufffd"
-_PRIVATE = re.compile("[\ue000-\uf8ff]")
+_PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010ffff]")
 
 #: Characters that GB 18030-2022 moved out of the private-use area and that Python 3.11 still decodes into it.
 #: The bytes A8BC, A6D9-A6DF, A6EC-A6ED, A6F3, FE51-FE53, FE59, FE61, FE66-67, FE6C-6D, FE76, FE7E, FE90-91, FEA0.
@@ -29,8 +29,9 @@ GB18030_2022 = {
 
 _MAGIC: Sequence[tuple[bytes, str]] = (
     (b"PK\x03\x04", "file_is_a_workbook"), (b"\xd0\xcf\x11\xe0", "file_is_a_workbook"), (b"%PDF", "file_is_not_text"),
-    (b"\x1f\x8b", "file_is_not_text"), (b"PAR1", "file_is_not_text"), (b"\xff\xfe", "file_is_utf16"), (b"\xfe\xff", "file_is_utf16"),
+    (b"\x1f\x8b", "file_is_not_text"), (b"PAR1", "file_is_not_text"),
 )
+_MARKUP = (b"<html", b"<table", b"<!doctype html", b"<meta", b"<workbook")
 
 
 @dataclass(frozen=True)
@@ -54,29 +55,40 @@ def decode(path: Path, encodings: Sequence[str], out: Path) -> Decoded:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4096)
-    if not head.strip():
+    if not head.strip() and size == len(head):
         return _refused(out, finding("file_empty", size=size))
     for magic, code in _MAGIC:
         if head.startswith(magic):
             return _refused(out, finding(code))
-    if b"<html" in head.lower() or b"<table" in head.lower():
+    if is_markup(head):
         return _refused(out, finding("file_is_html"))
-    if _declares_only_other_than_utf8(encodings) and (seen := _is_utf8(path)):
-        return _refused(out, finding("encoding_differs", declared=encodings[0], seen=seen))
-    for encoding in encodings:
-        result = _attempt(path, encoding, out, strict=True)
-        if result is not None:
-            return result
-    result = _attempt(path, encodings[0], out, strict=False)
-    assert result is not None
-    lines = max(1, _count(out, b"\n"))
-    if result.marked > max(20, lines // 20):
-        seen = next((e for e in ("utf-8", "gb18030", "utf-16") if e not in encodings and _reads(path, e)), None)
+    names = [codecs.lookup(encoding).name for encoding in encodings]
+    # Text in UTF-16 has a mark in front, or every other byte of its digits and letters is zero.
+    if not any(n.startswith(("utf-16", "utf-32")) for n in names) and (
+            head.startswith((b"\xff\xfe", b"\xfe\xff")) or 4 * head.count(0) > len(head)):
+        return _refused(out, finding("file_is_utf16"))
+    if not all(n.startswith("utf-8") for n in names) and _is_utf8(path):
+        # Chinese text in UTF-8 is often readable as GB 18030 too, as nonsense.
+        if not any(n.startswith("utf-8") for n in names):
+            return _refused(out, finding("encoding_differs", declared=encodings[0], seen="utf-8"))
+        encodings = sorted(encodings, key=lambda e: not codecs.lookup(e).name.startswith("utf-8"))
+    result = next((r for e in encodings if (r := _attempt(path, e, out, strict=True))), None)
+    if result is None:
+        result = _attempt(path, encodings[0], out, strict=False)
+        assert result is not None
+    if result.marked > max(20, _count(out, b"\n") // 20):
+        seen = next((e for e in ("utf-8", "gb18030") if e not in names and _reads(path, e)), None)
         hint_zh = f"；这些字节像是 {seen} 编码" if seen else ""
         hint_en = f"; the bytes look like {seen}" if seen else ""
         return _refused(out, finding("encoding_wrong", declared=", ".join(encodings), count=result.marked,
                                      hint_zh=hint_zh, hint_en=hint_en))
     return result
+
+
+def is_markup(head: bytes) -> bool:
+    """Whether the file begins as a web page or XML does: what some systems call an export to Excel."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return start.startswith(b"<") and any(tag in start for tag in _MARKUP)
 
 
 def _refused(out: Path, why: Finding) -> Decoded:
@@ -94,8 +106,6 @@ codecs.register_error("dmp_mark", _mark)
 
 def _attempt(path: Path, encoding: str, out: Path, *, strict: bool) -> Decoded | None:
     name = codecs.lookup(encoding).name
-    if name in ("utf-8", "utf_8"):
-        name = "utf-8"
     decoder = codecs.getincrementaldecoder(name)("strict" if strict else "dmp_mark")
     chinese = name in ("gb18030", "gbk", "gb2312", "hz")
     marked = private = nul = 0
@@ -139,12 +149,8 @@ def _attempt(path: Path, encoding: str, out: Path, *, strict: bool) -> Decoded |
     return Decoded(out, name, marked + nul, ends, last in "\r\n", tuple(findings))
 
 
-def _declares_only_other_than_utf8(encodings: Sequence[str]) -> bool:
-    return all(codecs.lookup(e).name != "utf-8" for e in encodings)
-
-
-def _is_utf8(path: Path) -> str | None:
-    """`utf-8` where the whole file is valid UTF-8 with several characters beyond ASCII: no accident in any other encoding."""
+def _is_utf8(path: Path) -> bool:
+    """Whether the whole file is valid UTF-8 with several characters beyond ASCII: no accident in any other encoding."""
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
     beyond = 0
     try:
@@ -154,8 +160,8 @@ def _is_utf8(path: Path) -> str | None:
                 beyond += 0 if text.isascii() else len(text.encode()) - len(text)
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return None
-    return "utf-8" if beyond >= 8 else None
+        return False
+    return beyond >= 8
 
 
 def _reads(path: Path, encoding: str) -> bool:

@@ -16,7 +16,7 @@ SHAPES = {
     "early": '<rect x="1" y="1" width="12" height="12" rx="2.5" class="f"/><path d="M4 9.5 7 5l3 4.5z" class="n"/>',
     "on_time": '<rect x="1" y="1" width="12" height="12" rx="2.5" class="f"/>',
     "late": '<rect x="1.6" y="1.6" width="10.8" height="10.8" rx="2.2" class="s"/><path d="M1.8 12.2 12.2 1.8V12.2z" class="f"/>',
-    "missing": '<rect x="1" y="1" width="12" height="12" rx="2.5" class="f"/><path d="m4.2 4.2 5.6 5.6m0-5.6-5.6 5.6" class="l"/>',
+    "missing": '<rect x="1" y="1" width="12" height="12" rx="2.5" class="f"/><path d="m4 4 6 6m0-6-6 6" class="l"/>',
     "held": '<rect x="1" y="1" width="12" height="12" rx="2.5" class="f"/><path d="M3.8 7h6.4" class="l"/>',
     "not_due": '<rect x="1.6" y="1.6" width="10.8" height="10.8" rx="2.2" class="s d"/>',
     "good": '<circle cx="7" cy="7" r="5" class="f"/>',
@@ -41,8 +41,10 @@ def mark(state: str) -> Markup:
 def bar(value: Decimal | None, grade: str = "") -> Markup:
     """A score from 0 to 100 as a bar. A dashed line where there is no score."""
     if value is None:
-        return Markup('<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
-                      '<path d="M0 3H100" class="nothing"/></svg>')
+        return Markup(
+            '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
+            '<path d="M0 3H100" class="nothing"/></svg>'
+        )
     return Markup(
         '<svg class="bar g-{}" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
         '<rect width="100" height="6" class="track"/><rect width="{}" height="6" class="value"/></svg>'
@@ -53,8 +55,10 @@ def stack(parts: Sequence[tuple[str, int | Decimal]], label: str) -> Markup:
     """Parts of a whole side by side; `label` tells it in words."""
     total = sum((Decimal(size) for _, size in parts), Decimal(0))
     if not total:
-        return Markup('<svg class="stack" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{}">'
-                      '<rect width="100" height="10" class="track"/></svg>').format(label)
+        return Markup(
+            '<svg class="stack" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{}">'
+            '<rect width="100" height="10" class="track"/></svg>'
+        ).format(label)
     at, drawn = Decimal(0), []
     for name, size in parts:
         if size:
@@ -64,5 +68,5 @@ def stack(parts: Sequence[tuple[str, int | Decimal]], label: str) -> Markup:
             if at < Decimal("99.99"):
                 drawn.append(f'<path d="M{at:.3f} 0V10" class="gap"/>')
     inner = Markup("".join(drawn))  # noqa: S704 - names are escaped, the rest are numbers
-    return Markup('<svg class="stack" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>').format(
-        label, inner)
+    start = Markup('<svg class="stack" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{}">').format(label)
+    return start + inner + Markup("</svg>")

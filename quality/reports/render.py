@@ -32,7 +32,20 @@ FOLDER = Path(__file__).with_name("templates")
 #: What stands where there is no value: not applicable is neither 0 nor 100.
 NONE = "—"
 
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 
 
 def render(template: str, language: Language, **values: Any) -> str:
@@ -103,7 +116,9 @@ def instant(value: datetime | None, zone: ZoneInfo) -> str:
 
 
 def long_day(value: date, language: Language) -> str:
-    return f"{value.day} {MONTHS[value.month - 1]} {value.year}" if language == "en" else f"{value.year}年{value.month}月{value.day}日"
+    if language == "en":
+        return f"{value.day} {MONTHS[value.month - 1]} {value.year}"
+    return f"{value.year}年{value.month}月{value.day}日"
 
 
 def long_instant(value: datetime, zone: ZoneInfo, language: Language) -> str:

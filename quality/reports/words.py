@@ -15,11 +15,12 @@ WORDS: Mapping[str, Mapping[str, Pair]] = {
         "pass": ("通过", "passed"), "warn": ("有问题", "passed with findings"), "hold": ("拦下", "held"),
     },
     "severity": {
-        "note": ("提示", "note"), "warn": ("警告", "warning"), "refuse": ("拒收该行", "row refused"), "hold": ("拦下整批", "batch held"),
+        "note": ("提示", "note"), "warn": ("警告", "warning"), "refuse": ("拒收该行", "row refused"),
+        "hold": ("拦下整批", "batch held"),
     },
     "cycle": {
-        "daily": ("每日", "daily"), "weekly": ("每周", "weekly"), "monthly": ("每月", "monthly"), "quarterly": ("每季度", "quarterly"),
-        "yearly": ("每年", "yearly"), "event": ("事件触发", "on event"),
+        "daily": ("每日", "daily"), "weekly": ("每周", "weekly"), "monthly": ("每月", "monthly"),
+        "quarterly": ("每季度", "quarterly"), "yearly": ("每年", "yearly"), "event": ("事件触发", "on event"),
     },
     "load": {
         "snapshot": ("全量（每次报送全部数据）", "snapshot (all rows every time)"),
@@ -40,9 +41,9 @@ WORDS: Mapping[str, Mapping[str, Pair]] = {
         "timestamp": ("日期时间", "date and time"), "boolean": ("是/否", "yes/no"),
     },
     "kind": {
-        "text": ("文本", "text"), "person_name": ("姓名", "person's name"), "organisation_name": ("机构名称", "organisation's name"),
-        "address": ("地址", "address"), "phone": ("电话", "phone"), "date": ("日期", "date"), "code": ("代码", "code"),
-        "email": ("电子邮箱", "e-mail"), "number": ("数值", "number"),
+        "text": ("文本", "text"), "person_name": ("姓名", "person's name"),
+        "organisation_name": ("机构名称", "organisation's name"), "address": ("地址", "address"), "phone": ("电话", "phone"),
+        "date": ("日期", "date"), "code": ("代码", "code"), "email": ("电子邮箱", "e-mail"), "number": ("数值", "number"),
     },
     "problem": {
         "failed_to_run": ("检查未能执行，按 0 分计", "the check failed to run and scores 0"),

@@ -1,4 +1,4 @@
-"""What auditors and leaders rely on: the pages print the scores of the scoring module, hide personal values, and can be made again."""
+"""What auditors and leaders rely on: pages print the scores of the scoring module, hide personal values, can be made again."""
 
 from __future__ import annotations
 
@@ -168,8 +168,11 @@ def test_an_auditor_rebuilds_every_score_from_checks_csv_and_policy_json(site: P
             if mean is not None:
                 subs[code] = mean
                 assert printed[source, code] == str(mean)
-        dimensions = {d: weighted([(Fraction(policy["sub_indicator_weights"].get(c, "1")), str(v)) for c, v in subs.items() if c[:2] == d])
-                      for d in ("01", "02", "03", "04", "05", "06")}
+        weights = {code: Fraction(policy["sub_indicator_weights"].get(code, "1")) for code in subs}
+        dimensions = {
+            d: weighted([(weights[c], str(v)) for c, v in subs.items() if c[:2] == d])
+            for d in ("01", "02", "03", "04", "05", "06")
+        }
         for code, value in dimensions.items():
             assert printed[source, code] == ("" if value is None else str(value))
         t = dimensions.pop("05")
@@ -177,9 +180,12 @@ def test_an_auditor_rebuilds_every_score_from_checks_csv_and_policy_json(site: P
         low = [c for c in checks if c["major"] == "1" and c["x"] and Fraction(c["x"]) < Fraction(c["floor"] or "0")]
         if low and q is not None:
             q = min(q, Decimal(policy["caps"]["one_major" if len(low) == 1 else "several_majors"]))
-        o = weighted([(Fraction(policy["overall_weights"][k]), str(v)) for k, v in (("timeliness", t), ("quality", q)) if v is not None])
+        both = (("timeliness", t), ("quality", q))
+        halves = [(Fraction(policy["overall_weights"][k]), str(v)) for k, v in both if v is not None]
+        o = weighted(halves)
         assert [printed[source, k] for k in ("T", "Q", "O")] == [str(v) if v is not None else "" for v in (t, q, o)]
-    assert any(c["major"] == "1" and c["below_floor"] == "1" for c in by_source["market__shop"]), "the town is meant to show a cap"
+    capped = [c for c in by_source["market__shop"] if c["major"] == "1" and c["below_floor"] == "1"]
+    assert capped, "the town is meant to show a cap"
 
 
 def weighted(parts: list[tuple[Fraction, str]]) -> Decimal | None:
@@ -200,14 +206,20 @@ def test_pages_show_the_scores_of_the_scoring_module(town: Town, site: Path) -> 
                 assert listed[source.contract.id][place].strip() == shown
                 assert f">{shown} " in text
             assert [c.strip().replace(",", "") for c in listed[source.contract.id][5:8]] == [
-                str(source.rows_read), str(source.rows_accepted), str(source.rows_refused)]
+                str(source.rows_read),
+                str(source.rows_accepted),
+                str(source.rows_refused),
+            ]
 
 
 def test_every_slot_is_counted_once_and_open_ones_are_listed_in_full(site: Path) -> None:
     text = " ".join(page(site, "index.zh.html").text)
     assert "应报 6 期，按时 3 期，迟报 1 期，拦下 1 期，缺报 1 期" in text
     listed = page(site, "index.zh.html").tables["open"][1:]
-    assert [(r[2].strip(), r[3].strip()) for r in listed] == [("2026-03-03", "2026-03-04 09:00"), ("2026-03-04", "2026-03-05 09:00")]
+    assert [(row[2].strip(), row[3].strip()) for row in listed] == [
+        ("2026-03-03", "2026-03-04 09:00"),
+        ("2026-03-04", "2026-03-05 09:00"),
+    ]
     assert "拦下" in listed[0][5] and "缺报" in listed[1][5]
 
 
@@ -237,7 +249,8 @@ def test_another_day_keeps_the_rows_of_the_first(town: Town, site: Path) -> None
     target = re.search(r'url=([^"]+)"', (reports / "index.html").read_text(encoding="utf-8"))
     assert target and target[1] == "2026-03-06/index.zh.html" and (reports / target[1]).is_file()
     write_report(town)
-    assert "2026-03-06/index.zh.html" in (reports / "index.html").read_text(encoding="utf-8"), "an older day made again is not the newest"
+    again = (reports / "index.html").read_text(encoding="utf-8")
+    assert "2026-03-06/index.zh.html" in again, "an older day made again is not the newest"
     assert not [p for p in reports.iterdir() if p.name.startswith(".")], "nothing is left lying about"
 
 
@@ -307,7 +320,10 @@ KNOWN_LATIN = {"Excel", "English", "SQL", "GB", "SHA"}
 
 def test_chinese_pages_are_chinese_and_english_pages_english(site: Path) -> None:
     # Titles and file names of the town carry markup and formulas; they are data, not words of the page.
-    data = re.compile(r"=cmd\|\S+( shops)?|shop_\S+( src=x onerror=alert\(2\)>\.csv)?|permit_\S+|名称<script>\S*|<b>|</b>|=HYPERLINK\S*")
+    data = re.compile(
+        r"=cmd\|\S+( shops)?|shop_\S+( src=x onerror=alert\(2\)>\.csv)?|permit_\S+|名称<script>\S*|<b>|</b>"
+        r"|=HYPERLINK\S*"
+    )
     for name, content in files(site):
         if not name.endswith(".html"):
             continue

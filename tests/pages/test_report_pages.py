@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,17 @@ from tests.report_town import make, write_report
 pytestmark = pytest.mark.pages
 
 CHROMIUM = os.environ.get("DMP_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
-PAGES = [f"{name}.{language}.html" for name in ("index", "catalogue", "source/market__shop", "source/fire__permit", "department/market")
-         for language in ("zh", "en")]
+NAMES = ("index", "catalogue", "source/market__shop", "source/fire__permit", "department/market")
+PAGES = [f"{name}.{language}.html" for name in NAMES for language in ("zh", "en")]
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +77,15 @@ def test_it_loads_silently_says_its_language_and_can_be_looked_at(page: Page, tm
 def test_headings_form_one_outline(page: Page) -> None:
     levels = page.eval_on_selector_all("h1,h2,h3,h4,h5,h6", "all => all.map(h => Number(h.tagName[1]))")
     assert levels.count(1) == 1 and levels[0] == 1
-    assert all(later <= former + 1 for former, later in zip(levels, levels[1:], strict=False)), levels
+    assert all(later <= former + 1 for former, later in pairwise(levels)), levels
 
 
 def test_tables_have_captions_and_headers_that_say_what_they_head(page: Page) -> None:
     wrong = page.evaluate("""() => [...document.querySelectorAll('table')].flatMap(t => [
         ...(t.caption && t.caption.textContent.trim() ? [] : ['no caption: ' + t.className]),
         ...[...t.querySelectorAll('th')].filter(h => !h.scope).map(h => 'no scope: ' + h.textContent.trim()),
-        ...[...t.tBodies].flatMap(b => [...b.rows]).filter(r => !r.querySelector('th')).map(r => 'no row header: ' + r.textContent.trim()),
+        ...[...t.tBodies].flatMap(b => [...b.rows]).filter(r => !r.querySelector('th'))
+            .map(r => 'no row header: ' + r.textContent.trim()),
     ])""")
     assert wrong == []
 
@@ -100,7 +108,8 @@ def test_ids_are_unique_and_every_link_leads_somewhere(page: Page, site: Path) -
     for href in page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href'))"):
         file, _, fragment = href.partition("#")
         assert not fragment or fragment in ids, href
-        assert not file or (folder / file).resolve().is_relative_to(site) and (folder / file).is_file(), href
+        there = folder / file
+        assert not file or (there.resolve().is_relative_to(site) and there.is_file()), href
 
 
 CONTRAST = """() => {
@@ -111,7 +120,8 @@ CONTRAST = """() => {
     return .2126 * f(r) + .7152 * f(g) + .0722 * f(b); };
   const behind = e => { const layers = []; for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor);
       if (c[3] > 0) layers.push(c); if (c[3] === 1) break; }
-    return layers.reverse().reduce((under, [r, g, b, a]) => [r, g, b].map((c, i) => c * a + under[i] * (1 - a)), [255, 255, 255]); };
+    return layers.reverse().reduce((under, [r, g, b, a]) => [r, g, b].map((c, i) => c * a + under[i] * (1 - a)),
+      [255, 255, 255]); };
   const bad = new Set();
   for (const e of document.querySelectorAll('body *')) {
     const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
@@ -127,7 +137,9 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["index.zh.html", "source/market__shop.en.html", "department/market.zh.html", "catalogue.en.html"])
+@pytest.mark.parametrize(
+    "name", ["index.zh.html", "source/market__shop.en.html", "department/market.zh.html", "catalogue.en.html"]
+)
 def test_text_stands_out_from_its_ground(browser: Browser, site: Path, name: str, scheme: Any) -> None:
     shown = opened(browser, (site / name).as_uri(), color_scheme=scheme)
     shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -140,8 +152,8 @@ def test_a_phone_scrolls_tables_and_never_the_page(browser: Browser, site: Path,
     shown = opened(browser, (site / name).as_uri(), viewport={"width": 360, "height": 740})
     shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert shown.evaluate("document.documentElement.scrollWidth") <= 360
-    small = shown.eval_on_selector_all("header nav a, summary", "all => all.filter(e => e.getBoundingClientRect().height < 24).length")
-    assert small == 0, "targets are at least 24 pixels high (WCAG 2.2, 2.5.8)"
+    heights = shown.eval_on_selector_all("header nav a, summary", "all => all.map(e => e.getBoundingClientRect().height)")
+    assert min(heights) >= 24, "targets are at least 24 pixels high (WCAG 2.2, 2.5.8)"
     shown.context.close()
 
 
@@ -151,8 +163,11 @@ def test_the_keyboard_reaches_the_content_first_and_every_scrolling_table(browse
     assert shown.evaluate("document.activeElement.className") == "skip"
     shown.keyboard.press("Enter")
     assert shown.evaluate("document.activeElement.id") == "main"
-    unreachable = shown.eval_on_selector_all("*", """all => all.filter(e => e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0
-        && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX)).map(e => e.className)""")
+    unreachable = shown.eval_on_selector_all(
+        "*",
+        """all => all.filter(e => e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0
+        && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX)).map(e => e.className)""",
+    )
     assert unreachable == []
     shown.context.close()
 
