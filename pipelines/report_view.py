@@ -241,7 +241,8 @@ class City:
 
     @property
     def worst(self) -> tuple[SourceView, ...]:
-        scored = [s for s in self.sources if s.card.score.o.value is not None]
+        """The five lowest scores below 100."""
+        scored = [s for s in self.sources if s.card.score.o.value is not None and s.card.score.o.value < 100]
         return tuple(sorted(scored, key=lambda s: (s.card.score.o.value, s.id))[:5])
 
     @cached_property

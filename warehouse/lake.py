@@ -109,14 +109,16 @@ def create(workspace: Workspace) -> None:
         con = connect(workspace)
         try:
             _attach(con, catalog, workspace.lake_data)
-            con.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
+            con.execute("BEGIN TRANSACTION")
             for layer in LAYERS:
                 con.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted('lake', layer)}")
-                # Inlining reserves names such as row_id, which a department may well use: only for our own tables.
-                if layer in INLINED:
-                    con.execute(f"CALL lake.set_option('data_inlining_row_limit', {INLINE_ROWS}, schema => {literal(layer)})")
             for name, (_, columns) in TABLES.items():
                 ensure_table(con, name, columns)
+            con.execute("COMMIT")
+            # Inlining reserves names such as row_id, which a department may well use: only for our own tables.
+            con.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
+            for layer in INLINED:
+                con.execute(f"CALL lake.set_option('data_inlining_row_limit', {INLINE_ROWS}, schema => {literal(layer)})")
         finally:
             con.close()
         catalog.chmod(0o600)

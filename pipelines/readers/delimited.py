@@ -13,18 +13,22 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 import duckdb
 
 from catalog.contract import Contract
 from pipelines.readers.rows import (
-    GROUP,
+    MOST_COLUMNS,
     SPELLED_OUT,
     Layout,
     RawWriter,
     Reading,
+    groups,
     header_elsewhere,
     match_header,
+    not_spelled_out,
+    plain,
     sort_rows,
     spell_out,
 )
@@ -34,7 +38,6 @@ from warehouse.lake import literal, quoted
 
 #: A cell longer than this is an unclosed quote that swallowed the file, not a value.
 LONGEST_CELL = 4 << 20
-MOST_COLUMNS = 5_000
 #: A file of fewer bytes is read before DuckDB has started.
 SMALL = 1 << 18
 
@@ -56,66 +59,68 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
 
 
 def _read_text(text: Decoded, contract: Contract, batch: str, out: Path) -> Reading:
-    first = list(itertools.islice(_records(text.path, contract), 50))
+    at = contract.format.header_row
     try:
-        head = [row for _, row in first]
-        at = contract.format.header_row
-        if len(head) < at or not any(cell.strip() for cell in head[at - 1]):
-            return Reading(records=len(head), other={"not_read": len(head)}, findings=(finding("header_absent", row=at),))
-        if len(head[at - 1]) > MOST_COLUMNS:
-            return Reading(findings=(finding("too_many_columns", count=len(head[at - 1]), most=MOST_COLUMNS),))
-        layout = match_header(contract, head[at - 1])
+        head = [row for _, row in itertools.islice(_records(text.path, contract), 50 + at)]
     except _Broken as broken:
-        return Reading(findings=(broken.finding,))
+        return _count_only(Reading(findings=(broken.finding,)), text)
+    if len(head) < at or not any(cell.strip() for cell in head[at - 1]):
+        return _count_only(Reading(findings=(finding("header_absent", row=at),)), text)
+    if len(head[at - 1]) > MOST_COLUMNS:
+        return _count_only(Reading(findings=(finding("too_many_columns", count=len(head[at - 1]), most=MOST_COLUMNS),)), text)
+    layout = match_header(contract, head[at - 1])
     present = {c.source: c.source in layout.place for c in contract.columns}
     findings = list(layout.findings)
     if any(f.severity == "hold" for f in findings):
-        found = header_elsewhere(contract, head)
+        found = header_elsewhere(contract, head[:50])
         if found and found != at:
             findings.append(finding("header_elsewhere", row=found, declared=at))
         elif len(layout.header) == 1 and len(contract.columns) > 1:
-            findings.append(_other_delimiter(layout.header[0], contract))
+            findings.append(_other_delimiter(head[at - 1][0], contract))
     base = Reading(header=layout.header, present=present, findings=tuple(findings))
     if base.held:
-        return _count_only(base, text, contract)
+        return _count_only(base, text)
     return _fast(base, layout, text, contract, batch, out) or _exact(base, layout, text, contract, batch, out)
 
 
 def _exact(base: Reading, layout: Layout, text: Decoded, contract: Contract, batch: str, out: Path) -> Reading:
     findings: list[Finding] = list(base.findings)
     other: Counter[str] = Counter()
-    records = 0
+    records = broken = spelled = 0
     at = contract.format.header_row
     last_defect: tuple[int, str] | None = None
     swallowed = False
-    with RawWriter(contract, batch, out) as writer:
-        stream = _records(text.path, contract)
-        try:
-            while group := list(itertools.islice(stream, GROUP)):
+    try:
+        with RawWriter(contract, batch, out) as writer:
+            for group in groups(_records(text.path, contract)):
                 records += len(group)
                 if group[0][0] <= at:
                     other["above_header"] += sum(1 for number, _ in group if number < at)
                     other["header"] += sum(1 for number, _ in group if number == at)
                     group = [item for item in group if item[0] > at]
-                numbers, cells, defects, lines = sort_rows(layout, group)
-                other += lines
-                writer.write(layout, None, numbers, cells, defects)
-                findings += spell_out(layout, None, numbers, cells, defects, SPELLED_OUT - len(findings))
-                if numbers:
-                    last = len(numbers) - 1
-                    last_defect = (numbers[last], defects[last]) if last in defects else None
-                    swallowed = any("\n" in cell for cell in cells[last])
-        except _Broken as broken:
-            # What stands behind an unclosed quote cannot be told apart, so nothing of the file is taken.
-            return replace(base, records=records, rows=0, other={"not_read": records},
-                           findings=(*findings, broken.finding))
-        if last_defect and last_defect[1] == "row_too_short" and swallowed:
-            findings.append(finding("quote_unclosed", row=last_defect[0]))
-        elif last_defect and last_defect[1] == "row_too_short" and not text.ends_with_break:
-            findings.append(finding("file_truncated", row=last_defect[0]))
-        if not writer.rows:
-            findings.append(finding("no_data_rows"))
-        return replace(base, records=records, rows=writer.rows, other=dict(other), findings=tuple(findings))
+                rows = sort_rows(layout, group, all_readable=not text.marked)
+                other += rows.other
+                writer.write(layout, None, rows)
+                said = spell_out(layout, None, rows, SPELLED_OUT - len(findings))
+                findings += said
+                broken += len(rows.defects)
+                spelled += len(said)
+                if rows.numbers:
+                    last = len(rows.numbers) - 1
+                    last_defect = (rows.numbers[last], rows.defects[last]) if last in rows.defects else None
+                    swallowed = any("\n" in cell for cell in rows.cells[last])
+    except _Broken as why:
+        # What stands behind an unclosed quote cannot be told apart, so nothing of the file is taken.
+        out.unlink(missing_ok=True)
+        return _count_only(replace(base, findings=(*findings, why.finding)), text)
+    findings += not_spelled_out(None, broken, spelled)
+    if last_defect and last_defect[1] == "row_too_short" and swallowed:
+        findings.append(finding("quote_unclosed", row=last_defect[0]))
+    elif last_defect and last_defect[1] == "row_too_short" and not text.ends_with_break:
+        findings.append(finding("file_truncated", row=last_defect[0]))
+    if not writer.rows:
+        findings.append(finding("no_data_rows"))
+    return replace(base, records=records, rows=writer.rows, other=dict(other), findings=tuple(findings))
 
 
 class _Broken(Exception):
@@ -124,27 +129,39 @@ class _Broken(Exception):
 
 
 def _records(path: Path, contract: Contract) -> Iterator[tuple[int, list[str]]]:
-    """(row as a spreadsheet shows it, cells). Raises _Broken where a quote is never closed."""
+    """(row as a spreadsheet shows it, cells). Raises _Broken where a quote is never closed or a line never ends."""
     form = contract.format
     csv.field_size_limit(LONGEST_CELL)
     number = 0
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(
-            file, delimiter=form.delimiter, quotechar=form.quote or None,
+            _lines(file), delimiter=form.delimiter, quotechar=form.quote or None,
             quoting=csv.QUOTE_MINIMAL if form.quote else csv.QUOTE_NONE, doublequote=True, strict=False,
         )  # fmt: skip
         try:
             for number, cells in enumerate(reader, 1):
                 yield number, cells
-        except csv.Error:
+        except (csv.Error, _EndlessLine):
             raise _Broken(finding("cell_too_long", row=number + 1, most=LONGEST_CELL)) from None
+
+
+class _EndlessLine(Exception):
+    pass
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines of a text file, none of them longer than the longest cell: a file without line ends is not loaded whole."""
+    while line := file.readline(LONGEST_CELL):
+        if len(line) >= LONGEST_CELL:
+            raise _EndlessLine
+        yield line
 
 
 def _fast(base: Reading, layout: Layout, text: Decoded, contract: Contract, batch: str, out: Path) -> Reading | None:
     """The whole file through DuckDB, or None where it is not plain enough to be sure that each line is one row."""
     form = contract.format
     at = form.header_row
-    if text.path.stat().st_size < SMALL or at != 1 or text.marked or "CR" in text.line_ends.split("+") or "+" in text.line_ends or layout.extra:
+    if text.path.stat().st_size < SMALL or at != 1 or text.marked or text.line_ends not in ("LF", "CRLF") or layout.extra:
         return None
     quote, breaks, blank = _shape(text.path, form.quote)
     lines = breaks + (0 if text.ends_with_break else 1)
@@ -159,6 +176,7 @@ def _fast(base: Reading, layout: Layout, text: Decoded, contract: Contract, batc
     place = {source: f"c{position}" for source, position in layout.place.items()}
     cells = ", ".join(f"{place.get(c.source, 'NULL::VARCHAR')} AS {quoted(c.source)}" for c in contract.columns)
     probe = next(c.source for c in contract.columns if c.source in layout.place)
+    heading = layout.header[layout.place[probe]]
     with duckdb.connect() as con:
         try:
             con.execute(
@@ -168,13 +186,30 @@ def _fast(base: Reading, layout: Layout, text: Decoded, contract: Contract, batc
             )
         except duckdb.Error:
             return None
-        heading = layout.header[layout.place[probe]]
-        rows, repeated = con.execute(
-            f"SELECT count(*), count(*) FILTER ({quoted(probe)} = ?) FROM {literal(str(out))}", [heading]
+        written = literal(str(out))
+        rows, repeated, empty = con.execute(
+            f"SELECT (SELECT count(*) FROM {written}), (SELECT count(*) FROM {written} WHERE {_may_repeat(quoted(probe))}), "
+            f"(SELECT count(*) FROM {written} WHERE {_may_be_blank(layout)})", [heading, plain(heading)]
         ).fetchall()[0]
-    if rows != lines - 1 or repeated:
+    if rows != lines - 1 or repeated or empty:
         return None
     return replace(base, records=lines, rows=rows, other={"header": 1})
+
+
+_WIDE = "".join(chr(c) for c in range(0xFF01, 0xFF5F))
+_NARROW = "".join(chr(c) for c in range(0x21, 0x7F))
+
+
+def _may_repeat(probe: str) -> str:
+    """Whether a row may be the header again; $1 is the heading of the column `probe`, $2 the same made plain."""
+    folded = f"lower(regexp_replace(translate({probe}, {literal(_WIDE)}, {literal(_NARROW)}), '[\\s\\x{{3000}}]', '', 'g'))"
+    return f"{probe} = $1 OR {folded} = $2"
+
+
+def _may_be_blank(layout: Layout) -> str:
+    """Whether a row may have nothing to see in any cell."""
+    visible = r"[!-~\x{00A1}-\x{167F}\x{1681}-\x{1FFF}\x{2030}-\x{205E}\x{2070}-\x{2FFF}\x{3001}-\x{FEFE}\x{FF00}-\x{10FFFF}]"
+    return " AND ".join(f"regexp_matches({quoted(source)}, {literal(visible)}) IS NOT TRUE" for source in layout.place)
 
 
 def _shape(path: Path, quote: str) -> tuple[bool, int, bool]:
@@ -191,16 +226,17 @@ def _shape(path: Path, quote: str) -> tuple[bool, int, bool]:
     return seen, breaks, blank
 
 
-def _count_only(base: Reading, text: Decoded, contract: Contract) -> Reading:
+def _count_only(base: Reading, text: Decoded) -> Reading:
     """A held file is not read further; its lines are counted so that the receipt says how much was not taken."""
     with text.path.open("rb") as file:
         lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 22), b""))
     lines += 0 if text.ends_with_break else 1
-    return replace(base, records=lines, other={"not_read": lines})
+    return replace(base, records=lines, rows=0, other={"not_read": lines})
 
 
 def _other_delimiter(header: str, contract: Contract) -> Finding:
     counts = {d: header.count(d) for d in ",|;\t^~" if d != contract.format.delimiter}
     likely = max(counts, key=lambda d: counts[d])
     shown = {"\t": "tab"}.get(likely, likely) if counts[likely] else "?"
-    return finding("delimiter_differs", declared=contract.format.delimiter, seen=shown)
+    declared = {"\t": "tab"}.get(contract.format.delimiter, contract.format.delimiter)
+    return finding("delimiter_differs", declared=declared, seen=shown)

@@ -110,15 +110,16 @@ def header_elsewhere(contract: Contract, rows: Sequence[Sequence[str]]) -> int |
 class SortedRows:
     """Data rows of one group, each as wide as the header.
 
-    `defects` gives the finding code of a broken row by its index, `surplus` what stood beyond the header's width;
-    `other` counts the lines that are no data.
+    By index of the row, for broken ones: `defects` the finding code, `sizes` the number of values sent, `surplus` those
+    beyond the header's width. `other` counts the lines that are no data.
     """
 
-    numbers: list[int]
-    cells: list[list[str]]
-    defects: dict[int, str]
-    surplus: dict[int, list[str]]
-    other: Counter[str]
+    numbers: list[int] = field(default_factory=list)
+    cells: list[list[str]] = field(default_factory=list)
+    defects: dict[int, str] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    surplus: dict[int, list[str]] = field(default_factory=dict)
+    other: Counter[str] = field(default_factory=Counter)
 
 
 def groups(rows: Iterable[tuple[int, list[str]]]) -> Iterator[list[tuple[int, list[str]]]]:
@@ -190,47 +191,54 @@ def _json(cells: Mapping[str, str | None]) -> str | None:
     return json.dumps(cells, ensure_ascii=False) if cells else None
 
 
-def sort_rows(layout: Layout, rows: Sequence[tuple[int, list[str]]], bad: str = "\ufffd") -> SortedRows:
-    """Tell data rows from other lines, and sound rows from broken ones."""
+#: Stands where bytes could not be decoded; a row that holds one is broken.
+UNREADABLE = "\ufffd"
+
+
+def sort_rows(layout: Layout, rows: Sequence[tuple[int, list[str]]], *, all_readable: bool = False) -> SortedRows:
+    """Tell data rows from other lines, and sound rows from broken ones. `all_readable`: no need to look for marks."""
     width = layout.width
     heading = [plain(c) for c in layout.header]
-    found = SortedRows([], [], {}, {}, Counter())
+    found = SortedRows()
     spare = 2 * sum(len(row) > width and not any(row[width:]) for _, row in rows) > len(rows)
     for number, row in rows:
         if not any(row) or not any(cell.strip() for cell in row):
             found.other["blank"] += 1
             continue
         index = len(found.cells)
-        if len(row) < width:
-            found.defects[index] = "row_too_short"
-            row = row + [""] * (width - len(row))
-        elif len(row) > width:
+        size, defect = len(row), None
+        if not all_readable and any(UNREADABLE in cell for cell in row):
+            defect = "character_unreadable"
+        if size < width:
+            defect = defect or "row_too_short"
+            row = row + [""] * (width - size)
+        elif size > width:
             # Most lines end with spare delimiters. On a single line it is a value that holds the delimiter, and
             # everything behind it would stand in the wrong column.
             if not spare or any(row[width:]):
-                found.defects[index] = "row_too_long"
+                defect = defect or "row_too_long"
                 found.surplus[index] = row[width:]
             row = row[:width]
         elif row[0] and plain(row[0]) == heading[0] and [plain(c) for c in row] == heading:
-            found.defects[index] = "header_repeated"
-        if any(bad in cell for cell in row) or any(bad in cell for cell in found.surplus.get(index, ())):
-            found.defects[index] = "character_unreadable"
+            defect = defect or "header_repeated"
+        if defect:
+            found.defects[index], found.sizes[index] = defect, size
         found.numbers.append(number)
         found.cells.append(row)
     return found
 
 
-def spell_out(layout: Layout, sheet: str | None, rows: SortedRows, room: int, bad: str = "\ufffd") -> list[Finding]:
+def spell_out(layout: Layout, sheet: str | None, rows: SortedRows, room: int) -> list[Finding]:
     """A finding per broken row, at most `room`. Values are not shown: which cell holds what is just what is unsure."""
     found: list[Finding] = []
     for index, code in list(rows.defects.items())[: max(0, room)]:
-        cells = [*rows.cells[index], *rows.surplus.get(index, ())]
-        filled = max((i for i, cell in enumerate(cells, 1) if cell), default=0)
         header = None
         if code == "character_unreadable":
-            position = next(i for i, cell in enumerate(cells) if bad in cell)
+            cells = [*rows.cells[index], *rows.surplus.get(index, ())]
+            position = next(i for i, cell in enumerate(cells) if UNREADABLE in cell)
             header = layout.header[position] if position < layout.width else f"column {position + 1}"
-        found.append(finding(code, sheet=sheet, row=rows.numbers[index], header=header, got=filled, expected=layout.width))
+        found.append(finding(code, sheet=sheet, row=rows.numbers[index], header=header,
+                             got=rows.sizes[index], expected=layout.width))
     return found
 
 

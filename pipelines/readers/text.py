@@ -73,14 +73,13 @@ def decode(path: Path, encodings: Sequence[str], out: Path) -> Decoded:
             return _refused(out, finding("encoding_differs", declared=encodings[0], seen="utf-8"))
         encodings = sorted(encodings, key=lambda e: not codecs.lookup(e).name.startswith("utf-8"))
     result = next((r for e in encodings if (r := _attempt(path, e, out, strict=True))), None)
-    if result is None:
-        result = _attempt(path, encodings[0], out, strict=False)
-        assert result is not None
-    if result.marked > max(20, _count(out, b"\n") // 20):
-        seen = next((e for e in ("utf-8", "gb18030") if e not in names and _reads(path, e)), None)
+    result = result or _attempt(path, encodings[0], out, strict=False)
+    if result is None or result.marked > max(20, _count(out, b"\n") // 20):
+        zeros = result is not None and any(f.code == "character_nul" for f in result.findings)
+        seen = None if zeros else next((e for e in ("utf-8", "gb18030") if e not in names and _reads(path, e)), None)
         hint_zh = f"；这些字节像是 {seen} 编码" if seen else ""
         hint_en = f"; the bytes look like {seen}" if seen else ""
-        return _refused(out, finding("encoding_wrong", declared=", ".join(encodings), count=result.marked,
+        return _refused(out, finding("encoding_wrong", declared=", ".join(encodings), count=result.marked if result else 1,
                                      hint_zh=hint_zh, hint_en=hint_en))
     return result
 
@@ -118,7 +117,7 @@ def _attempt(path: Path, encoding: str, out: Path, *, strict: bool) -> Decoded |
             raw = source.read(CHUNK)
             try:
                 text = decoder.decode(raw, final=not raw)
-            except UnicodeDecodeError:
+            except UnicodeError:
                 return None
             if first and text.startswith("\ufeff"):
                 text = text[1:]

@@ -13,15 +13,19 @@ from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, Shee
 
 from catalog.contract import Contract
 from pipelines.readers.rows import (
-    GROUP,
+    MOST_COLUMNS,
     SPELLED_OUT,
     RawWriter,
     Reading,
+    groups,
     header_elsewhere,
     match_header,
+    not_spelled_out,
     sort_rows,
     spell_out,
 )
+from pipelines.readers.text import is_markup
+from pipelines.readers.workbook_size import unfit
 from quality.finding import Finding, finding
 
 
@@ -33,7 +37,12 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     if not magic:
         return Reading(findings=(finding("file_empty", size=size),))
     if not magic.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        return Reading(findings=(finding("file_is_not_a_workbook"),))
+        with path.open("rb") as file:
+            code = "file_is_html" if is_markup(file.read(4096)) else "file_is_not_a_workbook"
+        return Reading(findings=(finding(code),))
+    zipped = magic.startswith(b"PK")
+    if zipped and (why := unfit(path)):
+        return Reading(findings=(why,))
     try:
         book = CalamineWorkbook.from_path(str(path))
     except (CalamineError, OSError, ValueError):
@@ -47,6 +56,8 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     findings: list[Finding] = []
     if wanted is None and len(visible) > 1:
         findings.append(finding("sheets_not_read", sheet=name, sheets="、".join(s for s in visible if s != name)))
+    if zipped and (why := unfit(path, name)):
+        return Reading(findings=(*findings, why))
     try:
         rows: list[list[Any]] = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
     except (CalamineError, ValueError):
@@ -60,7 +71,10 @@ def _read_rows(rows: Sequence[Sequence[Any]], sheet: str, contract: Contract, ba
     if len(rows) < at or not any(as_text(cell).strip() for cell in rows[at - 1]):
         return Reading(records=len(rows), other={"not_read": len(rows)},
                        findings=(*findings, finding("header_absent", sheet=sheet, row=at)))
-    layout = match_header(contract, [as_text(cell) for cell in rows[at - 1]], sheet)
+    if len(header := _trimmed(rows[at - 1])) > MOST_COLUMNS:
+        return Reading(records=len(rows), other={"not_read": len(rows)},
+                       findings=(*findings, finding("too_many_columns", sheet=sheet, count=len(header), most=MOST_COLUMNS)))
+    layout = match_header(contract, header, sheet)
     findings += layout.findings
     base = Reading(header=layout.header, present={c.source: c.source in layout.place for c in contract.columns},
                    records=len(rows), dialect={"sheet": sheet})
@@ -72,23 +86,34 @@ def _read_rows(rows: Sequence[Sequence[Any]], sheet: str, contract: Contract, ba
     text_only = {layout.place[c.source]: c for c in contract.columns
                  if c.to and c.source in layout.place and c.type == "text" and (c.key or c.check)}
     other: Counter[str] = Counter({"above_header": at - 1, "header": 1})
+    broken = spelled = 0
     with RawWriter(contract, batch, out) as writer:
-        for start in range(at, len(rows), GROUP):
-            part = rows[start : start + GROUP]
-            for offset, row in enumerate(part):
+        for group in groups((number, [as_text(c) for c in rows[number - 1]]) for number in range(at + 1, len(rows) + 1)):
+            for number, _ in group:
                 for position, column in text_only.items():
+                    row = rows[number - 1]
                     if position < len(row) and isinstance(row[position], float | int) and len(findings) < SPELLED_OUT:
-                        number = start + offset + 1
                         findings.append(finding("number_in_text_column", sheet=sheet, row=number, header=column.source,
                                                 column_name=column.to, cell=f"{letters(position)}{number}"))
-            numbered = [(start + i + 1, [as_text(c) for c in row]) for i, row in enumerate(part)]
-            numbers, cells, defects, lines = sort_rows(layout, numbered)
-            other += lines
-            writer.write(layout, sheet, numbers, cells, defects)
-            findings += spell_out(layout, sheet, numbers, cells, defects, SPELLED_OUT - len(findings))
+            sorted_rows = sort_rows(layout, group)
+            other += sorted_rows.other
+            writer.write(layout, sheet, sorted_rows)
+            said = spell_out(layout, sheet, sorted_rows, SPELLED_OUT - len(findings))
+            findings += said
+            broken += len(sorted_rows.defects)
+            spelled += len(said)
+    findings += not_spelled_out(sheet, broken, spelled)
     if not writer.rows:
         findings.append(finding("no_data_rows"))
     return replace(base, rows=writer.rows, other={k: v for k, v in other.items() if v}, findings=tuple(findings))
+
+
+def _trimmed(row: Sequence[Any]) -> list[str]:
+    """A row as text without the empty cells at its right."""
+    cells = [as_text(cell) for cell in row]
+    while cells and not cells[-1].strip():
+        cells.pop()
+    return cells
 
 
 def as_text(cell: Any) -> str:

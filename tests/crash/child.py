@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -14,70 +15,73 @@ from typing import Any
 import duckdb
 
 import quality.gx  # noqa: F401 - Great Expectations takes seconds to import: once, before the forks
+from pipelines import cli
 from tests.support import Town
 from warehouse.layout import Workspace
 
-#: Calls that change the disk, and the statements that change the lake, by the name a point of death gives them.
+#: Calls that change the disk, and the beginnings of statements that change something, each the name of a step.
 CALLS = ("replace", "link", "unlink", "fsync", "rmdir")
 STATEMENTS = ("BEGIN", "CREATE SCHEMA", "CREATE TABLE", "CALL ducklake_add_data_files", "INSERT INTO", "DELETE", "COPY", "COMMIT")
 
 
 @dataclass(frozen=True)
 class Death:
-    """Die at the `nth` call of `what` (`any` counts them all): before it, after it, or `during` seconds after its start."""
+    """At the `nth` step called `what` (`any` counts them all): before it, after it, or some seconds after its start."""
 
     what: str
     nth: int
-    when: str = "before"
-    during: float = 0.0
+    when: str | float = "before"
 
 
-def play(root: Path, when: str, death: Death | None, diary: Path) -> None:
-    """The pipeline at one instant, dying as told. Writes one line per step into `diary`, with what was going on."""
+def play(town: Town, when: str, death: Death | None, diary: Path) -> None:
+    """The pipeline at one instant, dying as told. Writes every step into `diary` as it begins."""
     os.environ["DMP_THREADS"] = "1"
-    with diary.open("a", buffering=1) as lines:
-        _watch(death, lambda line: lines.write(line + "\n") and None)
-        town_at(root).run_at(when)
-        lines.write("end\n")
+    with diary.open("w", buffering=1) as lines:
+        _watch(death, lambda line: print(line, file=lines))
+        town.run_at(when)
 
 
-def town_at(root: Path) -> Town:
-    return Town(Workspace(root / "workspace"), root / "catalog")
+def command(workspace: Workspace, catalog: Path, *arguments: str) -> None:
+    """`dmp <arguments>`, with the interpreter and the imports already there."""
+    os.environ |= {"DMP_WORKSPACE": str(workspace.root), "DMP_CATALOG": str(catalog), "DMP_THREADS": "1"}
+    sys.argv = ["dmp", *arguments]
+    cli.main()
 
 
 def _watch(death: Death | None, note: Callable[[str], None]) -> None:
+    """Put the steps of this process under observation."""
     seen: Counter[str] = Counter()
     critical = False
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def wrapped(name: Callable[[Any], str], call: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(call: Callable[..., Any], step_of: Callable[[tuple[Any, ...]], str]) -> Callable[..., Any]:
         def step(*args: Any, **options: Any) -> Any:
             nonlocal critical
-            what = name(args)
+            what = step_of(args)
             if not what:
                 return call(*args, **options)
             seen.update((what, "any"))
             critical = critical or what == "BEGIN"
-            note(f"{what} {seen[what]}{' in the critical section' if critical else ''}")
+            note(f"{what} {'(critical section)' if critical else ''}")
             here = death is not None and death.what in (what, "any") and seen[death.what] == death.nth
-            if here and death and death.when == "before":
+            if death and here and death.when == "before":
                 die()
-            if here and death and death.when == "during":
-                threading.Timer(death.during, die).start()
+            if death and here and isinstance(death.when, float):
+                threading.Timer(death.when, die).start()
             result = call(*args, **options)
-            if here:
+            if death and here and death.when == "after":
                 die()
-            critical = critical and what not in ("COMMIT", "ROLLBACK")
+            critical = critical and what != "COMMIT"
             return result
 
         return step
 
     for name in CALLS:
-        setattr(os, name, wrapped(lambda _, name=name: name, getattr(os, name)))  # type: ignore[misc]
-    duckdb.DuckDBPyConnection.execute = wrapped(_statement, duckdb.DuckDBPyConnection.execute)  # type: ignore[method-assign]
+        setattr(os, name, watched(getattr(os, name), lambda _, name=name: name))
+    duckdb.DuckDBPyConnection.execute = watched(duckdb.DuckDBPyConnection.execute, _statement)
 
 
-def _statement(args: tuple[Any, ...]) -> str:
-    return next((s for s in STATEMENTS if str(args[1]).startswith(s)), "")
+def _statement(arguments: tuple[Any, ...]) -> str:
+    return next((s for s in STATEMENTS if str(arguments[1]).startswith(s)), "")
