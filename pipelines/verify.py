@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines import archive
+from pipelines.dedupe import last_fusion
 from pipelines.gate import chained_hash
 from pipelines.run import Run
 from warehouse.lake import table_columns
@@ -126,7 +127,7 @@ def _rows(run: Run) -> Iterator[str]:
 
 
 def _entities(run: Run) -> Iterator[str]:
-    """Each surviving record stands in exactly one golden record, and each golden record has one."""
+    """Each surviving record stands in exactly one golden record, each golden record has one, and none went since the fusion."""
     for entity in run.catalog.entities:
         if not table_columns(run.con, f"base.{entity}"):
             continue
@@ -137,3 +138,9 @@ def _entities(run: Run) -> Iterator[str]:
         ).fetchall()[0]
         if twice or homeless or empty:
             yield f"base.{entity}: {twice} records stand in two entities, {homeless} in none; {empty} entities have no record"
+        counts = "SELECT rows_surviving, entities FROM lake.ledger.fusion WHERE fusion = ?"
+        fusion = f"{entity}#{last_fusion(run, entity)[1]}"
+        [(records, entities)] = run.con.execute(
+            f'SELECT (SELECT count(*) FROM lake.base."{entity}__member"), (SELECT count(*) FROM lake.base."{entity}")').fetchall()
+        if run.con.execute(counts, [fusion]).fetchall() != [(records, entities)]:
+            yield f"base.{entity}: {records} records in {entities} entities, which is not what the ledger says of {fusion}"

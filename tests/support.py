@@ -108,7 +108,8 @@ class Town:
     @contextmanager
     def run(self, when: str | None = None) -> Iterator[Run]:
         """A run whose clock stands at `when`; None: the real clock."""
-        with open_run(now=datetime.fromisoformat(when) if when else None, workspace=self.workspace.root, catalog=self.catalog) as run:
+        now = datetime.fromisoformat(when) if when else None
+        with open_run(now=now, workspace=self.workspace.root, catalog=self.catalog) as run:
             yield run
 
     def run_at(self, when: str | None) -> Outcome:

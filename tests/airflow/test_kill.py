@@ -31,10 +31,13 @@ def survey(day: int) -> str:
     return "\n".join(["编号,名称", *lines]) + "\n"
 
 
-def task_process() -> psutil.Process | None:
-    """The process that runs a task of ours right now; an executor's idle worker has another title."""
-    for process in psutil.process_iter(["cmdline"]):
-        title = " ".join(process.info["cmdline"] or ())
+def task_process(scheduler: int) -> psutil.Process | None:
+    """The process that runs a task of this scheduler right now; an executor's idle worker has another title."""
+    for process in psutil.Process(scheduler).children(recursive=True):
+        try:
+            title = " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            continue
         if title.startswith("airflow worker -- ") and "LocalExecutor" not in title:
             return process
     return None
@@ -64,7 +67,7 @@ def test_ten_killed_tasks_leave_what_an_undisturbed_run_leaves(city: City, tmp_p
         city.handle.api.trigger(DAG, run_id)
         ended = False
         while not ended:
-            process = task_process() if kills < KILLS else None
+            process = task_process(city.handle.processes["scheduler"].pid) if kills < KILLS else None
             if process is not None:
                 time.sleep(dice.uniform(0.1, 2.0))  # the moment of the kill is meant to be any moment
                 if process.is_running():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import sys
@@ -17,7 +19,6 @@ import duckdb
 import quality.gx  # noqa: F401 - Great Expectations takes seconds to import: once, before the forks
 from pipelines import cli
 from tests.support import Town
-from warehouse.layout import Workspace
 
 #: Calls that change the disk, and the beginnings of statements that change something, each the name of a step.
 CALLS = ("replace", "link", "unlink", "fsync", "rmdir")
@@ -41,11 +42,12 @@ def play(town: Town, when: str, death: Death | None, diary: Path) -> None:
         town.run_at(when)
 
 
-def command(workspace: Workspace, catalog: Path, *arguments: str) -> None:
+def command(town: Town, *arguments: str) -> None:
     """`dmp <arguments>`, with the interpreter and the imports already there."""
-    os.environ |= {"DMP_WORKSPACE": str(workspace.root), "DMP_CATALOG": str(catalog), "DMP_THREADS": "1"}
+    os.environ |= {"DMP_WORKSPACE": str(town.workspace.root), "DMP_CATALOG": str(town.catalog), "DMP_THREADS": "1"}
     sys.argv = ["dmp", *arguments]
-    cli.main()
+    with contextlib.redirect_stdout(io.StringIO()):
+        cli.main()
 
 
 def _watch(death: Death | None, note: Callable[[str], None]) -> None:

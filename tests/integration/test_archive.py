@@ -53,8 +53,8 @@ def test_versions_follow_what_was_sent(place: Town) -> None:
     for when, data in ((FIRST, A), (SECOND, A), (THIRD, B), (FOURTH, A)):
         place.drop("market", "shop_20260302.csv", data)
         place.run_at(when)
-    batch = "market__shop@2026-03-02"
-    assert ledger(place) == [("batch", f"{batch}.v1"), ("unchanged", f"{batch}.v1"), ("batch", f"{batch}.v2"), ("batch", f"{batch}.v3")]
+    versions = [(outcome, batch.removeprefix("market__shop@2026-03-02.")) for outcome, batch in ledger(place)]
+    assert versions == [("batch", "v1"), ("unchanged", "v1"), ("batch", "v2"), ("batch", "v3")]
     assert [r["shop_no"] for r in place.tables()["base.shop"]] == ["1"], "the restored first version is in force"
 
 

@@ -1,0 +1,212 @@
+"""Tables that grow and change with their contracts, names a department may use, a workspace that moves, who may read it."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipelines.run import open_run
+from pipelines.verify import verify
+from tests.support import ENTITY, SOURCES, Town, tables, town
+from warehouse import lake
+from warehouse.layout import Workspace
+
+FIRST, SECOND, THIRD = (f"2026-03-{day:02}T08:30:00+08:00" for day in (3, 4, 5))
+SHOP = SOURCES["market__shop"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Town:
+    return town(tmp_path, {"market__shop": SHOP})
+
+
+def content(place: Town, when: str) -> bool:
+    with place.run(when) as run:
+        return verify(run) == []
+
+
+def test_a_column_that_a_contract_gains_is_empty_in_older_rows(place: Town) -> None:
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
+    place.run_at(FIRST)
+    place.contract("market__shop", SHOP.replace("columns:\n", "columns:\n  - {from: 地址, to: address}\n"))
+    place.drop("market", "shop_20260303.csv", "编号,名称,成立日期,地址\n2,乙,2020-01-02,人民路\n")
+    place.run_at(SECOND)
+    found = place.tables()
+    assert [(r["shop_no"], r["address"]) for r in found["std.market__shop"]] == [("1", None), ("2", "人民路")]
+    assert [(r["编号"], r["地址"]) for r in found["raw.market__shop"]] == [("1", None), ("2", "人民路")]
+    assert content(place, SECOND)
+
+
+def test_a_column_that_a_contract_loses_stays_with_its_older_rows(place: Town) -> None:
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
+    place.run_at(FIRST)
+    place.contract("market__shop", SHOP.replace("to: shop_name, required: true", "ignore: nobody reads it"))
+    place.drop("market", "shop_20260303.csv", "编号,名称,成立日期\n2,乙,2020-01-02\n")
+    place.run_at(SECOND)
+    assert [(r["shop_no"], r["shop_name"]) for r in place.tables()["std.market__shop"]] == [("1", "甲"), ("2", None)]
+    assert content(place, SECOND)
+
+
+def test_a_header_that_changes_its_case_is_the_same_column(place: Town) -> None:
+    for when, day, header in ((FIRST, "02", "Shop_ID"), (SECOND, "03", "shop_id")):
+        place.contract("market__shop", SHOP.replace("from: 编号", f"from: {header}"))
+        place.drop("market", f"shop_202603{day}.csv", f"{header},名称,成立日期\n{day},甲,2020-01-02\n")
+        place.run_at(when)
+    assert [r["Shop_ID"] for r in place.tables()["raw.market__shop"]] == ["02", "03"]
+    assert content(place, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        ("integer", "text", ["7", "12", "x"]),
+        ("text", "integer", [7, 12, None]),
+        ("integer", "number", [7, 12, None]),
+        ("text", "date", [None, None, None]),
+    ],
+)
+def test_a_type_that_changes_between_two_batches(place: Town, before: str, after: str, wanted: list[object]) -> None:
+    """Older values take the new type where they fit it; the raw rows stay as they were sent."""
+    column = "  - {from: 人数, to: staff, type: %s}\n"
+    for when, day, kind, rows in ((FIRST, "02", before, "1,甲,,7\n2,乙,,12\n"), (SECOND, "03", after, "3,丙,,x\n")):
+        place.contract("market__shop", SHOP.replace("columns:\n", "columns:\n" + column % kind))
+        place.drop("market", f"shop_202603{day}.csv", f"编号,名称,成立日期,人数\n{rows}")
+        place.run_at(when)
+    found = place.tables()
+    assert [r["staff"] for r in sorted(found["std.market__shop"], key=lambda r: str(r["shop_no"]))] == wanted
+    assert sorted(r["人数"] for r in found["raw.market__shop"]) == ["12", "7", "x"]
+    assert [r["verdict"] for r in found["ledger.batch"]] != ["hold", "hold"]
+    assert content(place, SECOND)
+
+
+def test_rows_of_each_batch_stay_in_files_of_their_own_when_a_type_changes(place: Town) -> None:
+    for when, day in ((FIRST, "02"), (SECOND, "03")):
+        place.drop("market", f"shop_202603{day}.csv", f"编号,名称,成立日期\n{day},甲,2020-01-02\n")
+        place.run_at(when)
+    place.contract("market__shop", SHOP.replace(", type: date, clean: date_any_format, on_fail: refuse", ""))
+    place.drop("market", "shop_20260304.csv", "编号,名称,成立日期\n04,甲,往年\n")
+    place.run_at(THIRD)
+    with lake.reading(place.workspace) as con:
+        files = [r[0] for r in con.execute("SELECT data_file FROM ducklake_list_files('lake', 'market__shop', schema => 'std')").fetchall()]
+    assert sorted(Path(f).name.split(".")[0] for f in files) == [f"market__shop@2026-03-0{n}" for n in (2, 3, 4)]
+
+
+def test_a_type_that_changes_in_an_entity(place: Town) -> None:
+    text = SHOP.replace("columns:\n", "columns:\n  - {from: 人数, to: staff, type: integer}\n")
+    place.contract("market__shop", text)
+    entity = place.catalog / "entities" / "shop.yaml"
+    entity.write_text(ENTITY + "  - {name: staff, type: integer}\n")
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期,人数\n1,甲,,7\n")
+    place.run_at(FIRST)
+    entity.write_text(ENTITY + "  - {name: staff, type: text}\n")
+    place.run_at(SECOND)
+    assert [r["staff"] for r in place.tables()["base.shop"]] == ["7"]
+    assert content(place, SECOND)
+
+
+def test_a_cycle_that_changes_leaves_the_older_batches_in_force(place: Town) -> None:
+    monthly = SHOP.replace("cycle: daily, ", "cycle: monthly, ").replace(', due: "09:00 next working day"', "")
+    place.contract("market__shop", monthly)
+    place.drop("market", "shop_20260201.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
+    place.run_at(FIRST)
+    place.contract("market__shop", SHOP)
+    place.drop("market", "shop_20260303.csv", "编号,名称,成立日期\n2,乙,2020-01-02\n")
+    place.run_at(SECOND)
+    assert [r["shop_no"] for r in place.tables()["base.shop"]] == ["1", "2"]
+
+
+@pytest.mark.parametrize("header", ["row_id", "rowid", "filename", "begin_snapshot", "snapshot_id", "_ducklake_internal_row_id", 'a"b', "c.d", "e/f"])
+def test_a_column_may_be_called(place: Town, header: str) -> None:
+    quoted = header.replace('"', '\\"')
+    name = header if header.replace("_", "").isalpha() and header[0] != "_" else "odd"
+    place.contract("market__shop", SHOP.replace("columns:\n", f'columns:\n  - {{from: "{quoted}", to: {name}}}\n'))
+    cell = header.replace('"', '""')
+    place.drop("market", "shop_20260302.csv", f'编号,名称,成立日期,"{cell}"\n1,甲,2020-01-02,here\n')
+    place.run_at(FIRST)
+    found = place.tables()
+    assert [r[header] for r in found["raw.market__shop"]] == ["here"]
+    assert [r[name] for r in found["std.market__shop"]] == ["here"]
+    assert content(place, FIRST)
+
+
+def test_a_workspace_that_was_moved_goes_on(place: Town, tmp_path: Path) -> None:
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
+    place.run_at(FIRST)
+    before = place.tables()
+    shutil.move(place.workspace.root, tmp_path / "elsewhere")
+    moved = Town(Workspace(tmp_path / "elsewhere"), place.catalog)
+    assert moved.tables() == before
+    moved.drop("market", "shop_20260303.csv", "编号,名称,成立日期\n2,乙,2020-01-02\n")
+    moved.run_at(SECOND)
+    assert [r["shop_no"] for r in moved.tables()["base.shop"]] == ["1", "2"]
+    assert content(moved, SECOND)
+
+
+def test_a_workspace_whose_path_has_spaces_and_quotes(tmp_path: Path) -> None:
+    odd = town(tmp_path / "data office's 工作区 (1)", {"market__shop": SHOP})
+    odd.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
+    odd.run_at(FIRST)
+    assert content(odd, FIRST)
+
+
+def test_only_the_owner_may_read_what_departments_sent(place: Town) -> None:
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
+    place.run_at(FIRST)
+    root = place.workspace.root
+    assert {p: oct(stat.S_IMODE((root / p).stat().st_mode)) for p in ("archive", "lake", "staging", "scratch", "secrets")} == dict.fromkeys(
+        ("archive", "lake", "staging", "scratch", "secrets"), "0o700"
+    )
+    for file in (place.workspace.lake_catalog, *place.workspace.archive.rglob("*.json")):
+        assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
+
+
+def test_making_a_workspace_again_changes_nothing(tmp_path: Path) -> None:
+    place = Workspace(tmp_path)
+    lake.create(place)
+    key, made = place.digest_key, tables(place)
+    lake.create(place)
+    assert (place.digest_key, tables(place)) == (key, made)
+
+
+def test_a_lake_whose_making_was_cut_short_is_made_anew(tmp_path: Path) -> None:
+    place = Workspace(tmp_path)
+    place.create()
+    (place.lake / "new.sqlite").write_bytes(b"SQLite format 3\x00 cut off")
+    (place.lake / "new.sqlite-wal").write_bytes(b"cut off")
+    with open_run(workspace=tmp_path, catalog=town(tmp_path / "town").catalog) as run:
+        assert run.con.execute("SELECT count(*) FROM lake.ledger.batch").fetchall() == [(0,)]
+
+
+def test_reading_a_folder_without_a_lake_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(lake.LakeError, match="dmp init"), lake.reading(Workspace(tmp_path)):
+        pass
+
+
+def test_two_connections_spill_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one folder two DuckDBs overwrite each other's pages: wrong rows, or a crash."""
+    place = Workspace(tmp_path)
+    place.create()
+    monkeypatch.setenv("DMP_MEMORY", "60MB")
+    monkeypatch.setenv("DMP_THREADS", "1")
+    cons = [lake.connect(place) for _ in range(2)]
+    wrong: list[object] = []
+
+    def fill_and_read(n: int) -> None:
+        text = f"repeat(chr({65 + n}), 20) || i"
+        cons[n].execute(f"CREATE TABLE t AS SELECT i, {text} AS s FROM range(3000000) r(i)")
+        wrong.extend(cons[n].execute(f"SELECT count(*) FROM t WHERE s <> {text}").fetchall())
+
+    threads = [threading.Thread(target=fill_and_read, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(place.scratch.iterdir())) == 2, "both had to spill"
+    for con in cons:
+        con.close()
+    assert wrong == [(0,), (0,)]
+    assert list(place.scratch.iterdir()) == []
