@@ -25,7 +25,7 @@ def column_lineage(column: str, sql: str, schema: Mapping[str, Mapping[str, str]
     every column, and then the answer is None rather than a guess.
     """
     try:
-        root = lineage(exp.to_identifier(column, quoted=True), sql, schema={t: dict(c) for t, c in schema.items()}, dialect=dialect)
+        root = lineage(exp.column(column, quoted=True), sql, schema={t: dict(c) for t, c in schema.items()}, dialect=dialect)
     except (SqlglotError, ValueError, RecursionError):
         return None
     found: set[Origin] = set()
@@ -46,5 +46,5 @@ def column_lineage(column: str, sql: str, schema: Mapping[str, Mapping[str, str]
 
 def _column_of(node: Node) -> str:
     """The column a leaf reads, from its name such as `raw."Site name"`; `*` where it could not be resolved."""
-    column = exp.maybe_parse(node.name, dialect="duckdb")
+    column: exp.Expr = exp.maybe_parse(node.name, dialect="duckdb")
     return str(column.name)

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from pipelines.run import open_run
 from warehouse.layout import Workspace, write_atomically

@@ -34,6 +34,13 @@ def check(catalog: Catalog) -> list[str]:
                 problems.append(f"{path}: no code table {table}.csv in {catalog.root / 'standards'}")
         if contract.entity and contract.entity not in catalog.entities:
             problems.append(f"{path}: `entity: {contract.entity}` is no file in {catalog.root / 'entities'}")
+        elif contract.entity:
+            types = {a.name: a.type for a in catalog.entity(contract.entity).attributes}
+            problems += [
+                f"{path}: `{c.name}` is {c.type} here and {types[c.name]} in entity {contract.entity}; give both one type"
+                for c in contract.mapped
+                if types.get(c.name, "text") not in ("text", c.type) and (c.type, types[c.name]) != ("integer", "number")
+            ]
     for entity in catalog.entities.values():
         if not catalog.sources_of(entity.id):
             problems.append(f"{catalog.root / 'entities' / entity.id}.yaml: no source feeds it; write `entity: {entity.id}` into one")

@@ -163,7 +163,8 @@ def records_sql(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, source
 
 def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]) -> str:
     """The latest row per key. An attribute that is NULL there falls back to the last good value of the same key, and
-    `<attribute>__from` then says which row it stands in; NULL means: in the surviving row itself."""
+    `<attribute>__from` then says which row it stands in; NULL means: in the surviving row itself. A value that does not
+    fit the attribute's type is none; `dmp contract check` tells of types that differ."""
     if not stored:
         return ""
     keys = [quoted(c.name) for c in contract.keys if c.name in stored]
@@ -185,10 +186,10 @@ def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]
             fields.append(f"CAST(NULL AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, \"row\" BIGINT)) AS {origin}")
         elif keys:
             good = f"FILTER ({name} IS NOT NULL)"
-            fields.append(f"CAST(arg_max({name}, _order) {good} AS {kind}) AS {name}, "
+            fields.append(f"TRY_CAST(arg_max({name}, _order) {good} AS {kind}) AS {name}, "
                           f"nullif(arg_max(_place, _order) {good}, arg_max(_place, _order)) AS {origin}")
         else:
-            fields.append(f"CAST({name} AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, \"row\" BIGINT)) AS {origin}")
+            fields.append(f"TRY_CAST({name} AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, \"row\" BIGINT)) AS {origin}")
     body = ",\n  ".join(fields)
     if not keys:
         return (f"SELECT _record, {literal(contract.id)} AS _source, \"_batch\", \"_sheet\", \"_row\", _recency,\n  {body}\n"

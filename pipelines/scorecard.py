@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from catalog.contract import Contract
@@ -124,12 +125,13 @@ class Scorecard:
 def scorecard(run: Run, window: tuple[date, date] | None = None) -> Scorecard:
     """The scorecard as of `run.now`. Reads the warehouse and the catalogue, writes nothing."""
     policy = load_policy()
-    cards = tuple(_card(run, contract, policy, window) for contract in run.catalog.contracts.values())
+    with working(run) as con:
+        cards = tuple(_card(run, con, contract, policy, window) for contract in run.catalog.contracts.values())
     departments = _departments(cards, policy)
     return Scorecard(run.now, policy, cards, departments, rank_departments(departments, policy), _entities(run))
 
 
-def _card(run: Run, contract: Contract, policy: Policy, window: tuple[date, date] | None) -> SourceCard:
+def _card(run: Run, con: duckdb.DuckDBPyConnection, contract: Contract, policy: Policy, window: tuple[date, date] | None) -> SourceCard:
     today = run.now.astimezone(contract.arrival.zone).date()
     first, last = window or (today - timedelta(days=WINDOW_DAYS.get(contract.arrival.cycle, USUAL_WINDOW) - 1), today)
     batches = _batches(run, contract)
@@ -140,7 +142,7 @@ def _card(run: Run, contract: Contract, policy: Policy, window: tuple[date, date
     lines, checks = _checks(run, contract, judged)
     due = [s for s in slots if s.is_due]
     if due:
-        checks.append(_punctuality(run, contract, due, lines))
+        checks.append(_punctuality(con, contract, due, lines))
     return SourceCard(
         contract=contract, window=(first, last), score=score_source(checks, load_policy(contract.policy) if contract.policy else policy),
         checks=lines, slots=tuple(slots), slot_batches={b.period: b.batch for b in batches if b.in_force},
@@ -203,18 +205,20 @@ def _checks(run: Run, contract: Contract, batches: Sequence[BatchLine]) -> tuple
     return lines, checks
 
 
-def _punctuality(run: Run, contract: Contract, due: Sequence[JudgedSlot], lines: dict[str, CheckLine]) -> Check:
+def _punctuality(
+    con: duckdb.DuckDBPyConnection, contract: Contract, due: Sequence[JudgedSlot], lines: dict[str, CheckLine]
+) -> Check:
     """The punctuality expectation of the source's suite, run on all slots due in the window."""
     prepared = next((p for p in prepare(contract) if p.kind == "punctuality"), None)
     a, b = punctuality(due)
     weight, check_id = (prepared.weight, prepared.id) if prepared else (3, "punctuality")
     broken = False
     if prepared:
-        with working(run) as con:
-            table = pa.table({"period": [s.slot.period for s in due], "points": [s.points for s in due]})
-            con.register("_slots", table)
-            con.execute("CREATE TEMP TABLE slots AS FROM _slots")
-            outcome = validate(con, "slots", [prepared.expectation])[0]
+        table = pa.table({"period": [s.slot.period for s in due], "points": [s.points for s in due]})
+        con.register("_slots", table)
+        con.execute("CREATE OR REPLACE TEMP TABLE slots AS FROM _slots")
+        con.unregister("_slots")
+        outcome = validate(con, "slots", [prepared.expectation])[0]
         broken = outcome.error is not None
         text = str(prepared.expectation.kwargs.get("unexpected_rows_query", ""))
         lines[check_id] = CheckLine(check_id, "punctuality", prepared.zh, prepared.en, prepared.severity, text, None, len(due))

@@ -134,7 +134,8 @@ def tables(workspace: Workspace) -> Tables:
     found: Tables = {}
     with lake.reading(workspace) as con:
         names = con.execute(
-            "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'lake' ORDER BY ALL").fetchall()
+            "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'lake' ORDER BY ALL"
+        ).fetchall()
         for (name,) in names:
             columns = sorted(lake.table_columns(con, name))
             listed = ", ".join(lake.quoted(c) for c in columns)

@@ -31,6 +31,7 @@ DAYS: dict[str, list[tuple[str, str, bytes]]] = {
     ],
 }
 
+
 def land(place: Town, when: str) -> None:
     for department, name, data in DAYS[when]:
         place.drop(department, name, data)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from catalog.registry import Catalog
+from pipelines.contract_check import check
 from pipelines.run import open_run
 from pipelines.verify import verify
 from tests.support import ENTITY, SOURCES, Town, tables, town
@@ -91,8 +93,8 @@ def test_rows_of_each_batch_stay_in_files_of_their_own_when_a_type_changes(place
     place.drop("market", "shop_20260304.csv", "编号,名称,成立日期\n04,甲,往年\n")
     place.run_at(THIRD)
     with lake.reading(place.workspace) as con:
-        files = [r[0] for r in con.execute("SELECT data_file FROM ducklake_list_files('lake', 'market__shop', schema => 'std')").fetchall()]
-    assert sorted(Path(f).name.split(".")[0] for f in files) == [f"market__shop@2026-03-0{n}" for n in (2, 3, 4)]
+        files = con.execute("SELECT data_file FROM ducklake_list_files('lake', 'market__shop', schema => 'std')").fetchall()
+    assert sorted(Path(f).name.split(".")[0] for (f,) in files) == [f"market__shop@2026-03-0{n}" for n in (2, 3, 4)]
 
 
 def test_a_type_that_changes_in_an_entity(place: Town) -> None:
@@ -108,6 +110,15 @@ def test_a_type_that_changes_in_an_entity(place: Town) -> None:
     assert content(place, SECOND)
 
 
+def test_a_source_with_another_type_than_the_entity_is_reported_and_stops_no_fusion(place: Town) -> None:
+    place.contract("market__shop", SHOP.replace(", type: date, clean: date_any_format, on_fail: refuse", ""))
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,往年\n2,乙,2020-01-02\n")
+    place.run_at(FIRST)
+    assert [str(r["opened_on"]) for r in place.tables()["base.shop"]] == ["None", "2020-01-02"]
+    [problem] = check(Catalog(place.catalog))
+    assert "market__shop.yaml: `opened_on` is text here and date in entity shop" in problem
+
+
 def test_a_cycle_that_changes_leaves_the_older_batches_in_force(place: Town) -> None:
     monthly = SHOP.replace("cycle: daily, ", "cycle: monthly, ").replace(', due: "09:00 next working day"', "")
     place.contract("market__shop", monthly)
@@ -119,7 +130,9 @@ def test_a_cycle_that_changes_leaves_the_older_batches_in_force(place: Town) -> 
     assert [r["shop_no"] for r in place.tables()["base.shop"]] == ["1", "2"]
 
 
-@pytest.mark.parametrize("header", ["row_id", "rowid", "filename", "begin_snapshot", "snapshot_id", "_ducklake_internal_row_id", 'a"b', "c.d", "e/f"])
+@pytest.mark.parametrize(
+    "header", ["row_id", "rowid", "filename", "begin_snapshot", "_ducklake_internal_row_id", 'a"b', "c.d", "e/f"]
+)
 def test_a_column_may_be_called(place: Town, header: str) -> None:
     quoted = header.replace('"', '\\"')
     name = header if header.replace("_", "").isalpha() and header[0] != "_" else "odd"
@@ -156,10 +169,8 @@ def test_a_workspace_whose_path_has_spaces_and_quotes(tmp_path: Path) -> None:
 def test_only_the_owner_may_read_what_departments_sent(place: Town) -> None:
     place.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
     place.run_at(FIRST)
-    root = place.workspace.root
-    assert {p: oct(stat.S_IMODE((root / p).stat().st_mode)) for p in ("archive", "lake", "staging", "scratch", "secrets")} == dict.fromkeys(
-        ("archive", "lake", "staging", "scratch", "secrets"), "0o700"
-    )
+    for folder in ("archive", "lake", "staging", "scratch", "secrets"):
+        assert stat.S_IMODE((place.workspace.root / folder).stat().st_mode) == 0o700, folder
     for file in (place.workspace.lake_catalog, *place.workspace.archive.rglob("*.json")):
         assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
 

@@ -34,7 +34,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Town:
     place.contract("fire__permit", text)
     place.drop("fire", "permit_20260304.txt", "编号|等级\n1|5\n")
     place.run_at(THIRD)
-    place.contract("fire__permit", text.replace('drop: "permit_*.txt"', 'drop: ["permit_*.txt", "early_*.txt"]').replace("permit_(", "(permit|early)_("))
+    text = text.replace('drop: "permit_*.txt"', 'drop: ["permit_*.txt", "early_*.txt"]')
+    place.contract("fire__permit", text.replace("permit_(", "(permit|early)_("))
     place.run_at(FOURTH)
     return place
 

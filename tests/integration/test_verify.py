@@ -112,7 +112,11 @@ HELD = "market__shop@2026-03-04.v1"
         (f"DELETE FROM {table('ledger.drop')} WHERE batch = '{BATCH}'", "archive", BATCH),
         (f"INSERT INTO {table('ledger.drop')} FROM {table('ledger.drop')} WHERE batch = '{BATCH}'", "archive", "stands 2 times"),
         (f"UPDATE {table('ledger.stage')} SET rows_in = 9 WHERE subject = '{BATCH}' AND stage = 'clean'", "rows", BATCH),
-        (f"INSERT INTO {table('std.market__shop')} FROM {table('std.market__shop')} WHERE shop_no = '1'", "rows", f"std of {BATCH}"),
+        (
+            f"INSERT INTO {table('std.market__shop')} FROM {table('std.market__shop')} WHERE shop_no = '1'",
+            "rows",
+            f"std of {BATCH}",
+        ),
         (f"DELETE FROM {table('raw.market__shop')} WHERE _row = 2 AND _batch = '{BATCH}'", "rows", f"raw of {BATCH}"),
         (f"DELETE FROM {table('quarantine.row')}", "rows", f"quarantine of {BATCH}"),
         (f"DELETE FROM {table('base.shop__member')} WHERE _source = 'fire__permit'", "entities", "base.shop"),
@@ -144,10 +148,10 @@ def test_verify_of_a_source_whose_contract_is_gone(place: Town, tmp_path: Path) 
 
 def test_verify_writes_nothing(place: Town) -> None:
     def stamps() -> dict[Path, int]:
-        return {p: p.stat().st_mtime_ns for p in place.workspace.root.rglob("*") if p.is_file() and "catalog.sqlite-" not in p.name}
+        return {
+            p: p.stat().st_mtime_ns for p in place.workspace.root.rglob("*") if p.is_file() and "catalog.sqlite-" not in p.name
+        }
 
     before = stamps()
     problems(place)
     assert stamps() == before
-
-
