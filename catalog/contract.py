@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from typing_extensions import TypedDict
 
 from catalog.yaml_file import CatalogError, build, nearest, read_mapping
 
@@ -25,6 +27,7 @@ NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 SOURCE_ID = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*__[a-z][a-z0-9]*(_[a-z0-9]+)*$")
 #: Names that every table carries beside the contract's own columns.
 RESERVED = frozenset({"_batch", "_sheet", "_row", "_record", "_entity"})
+RESERVED_RAW = frozenset({"_batch", "_sheet", "_row", "_extra", "_defect"})
 
 Type = Literal["text", "integer", "number", "date", "timestamp", "boolean"]
 Severity = Literal["note", "warn", "refuse", "hold"]
@@ -48,7 +51,7 @@ def _title(value: Any) -> Any:
     return {"zh": value, "en": value} if isinstance(value, str) else value
 
 
-BothLanguages = Annotated[Title, BeforeValidator(_title)]
+BothLanguages = Annotated[Title, BeforeValidator(_title, json_schema_input_type=str | Title)]
 
 
 class RuleCall(Model):
@@ -73,8 +76,13 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str | dict) else value
 
 
-Rules = Annotated[tuple[Annotated[RuleCall, BeforeValidator(_rule)], ...], BeforeValidator(_listed)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+#: A rule as it is written: its name, or its name with arguments.
+WrittenRule = str | dict[str, dict[str, Any]]
+Rules = Annotated[
+    tuple[Annotated[RuleCall, BeforeValidator(_rule)], ...],
+    BeforeValidator(_listed, json_schema_input_type=WrittenRule | list[WrittenRule]),
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 
 
 class Column(Model):
@@ -125,6 +133,11 @@ class Column(Model):
     @property
     def fails_to(self) -> Literal["null", "keep", "refuse"]:
         return self.on_fail or ("refuse" if self.key else "null")
+
+
+def plain_header(text: object) -> str:
+    """A header as it is compared: width, blanks, breaks and letter case do not count."""
+    return "".join(unicodedata.normalize("NFKC", str(text)).split()).casefold()
 
 
 class Period(Model):
@@ -186,7 +199,7 @@ class Arrival(Model):
         found = re.search(r"\d+", self.grace or "")
         return int(found.group()) if found else None
 
-    @field_validator("grace", mode="before")
+    @field_validator("grace", mode="before", json_schema_input_type=str | int | None)
     @classmethod
     def _is_days(cls, value: Any) -> Any:
         if value is None or isinstance(value, int) or re.fullmatch(r"\d+( working)? days?", str(value)):
@@ -234,6 +247,10 @@ class Format(Model):
         return value
 
 
+#: A sub-indicator of GB/T 36344-2018.
+_INDICATOR = r"^0[1-6]0[1-6]$"
+
+
 class Expect(Model):
     """One line of `expect:`: a short name, or `gx:`, or `sql:`, and what it counts for."""
 
@@ -241,12 +258,26 @@ class Expect(Model):
     argument: Any = None
     options: dict[str, Any] = {}
     id: str | None = None
-    indicator: str | None = Field(None, pattern=r"^0[1-6]0[1-6]$")
+    indicator: str | None = Field(None, pattern=_INDICATOR)
     weight: int | None = Field(None, ge=1, le=5)
     severity: Literal["note", "warn", "hold"] = "warn"
     floor: float | None = Field(None, ge=0, le=1)
     target: float | None = Field(None, ge=0, le=1)
     major: bool = False
+
+
+class WrittenExpect(TypedDict, total=False):
+    """A line of `expect:` as it is written: `name: column`, the options of that name, and these."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    id: str
+    indicator: str
+    weight: Annotated[int, Field(ge=1, le=5)]
+    severity: Literal["note", "warn", "hold"]
+    floor: Annotated[float, Field(ge=0, le=1)]
+    target: Annotated[float, Field(ge=0, le=1)]
+    major: bool
 
 
 _EXPECT_COMMON = ("id", "indicator", "weight", "severity", "floor", "target", "major")
@@ -263,8 +294,14 @@ def _expect(value: Any) -> Any:
     rest = {k: v for k, v in value.items() if k != kind}
     common = {k: rest.pop(k) for k in _EXPECT_COMMON if k in rest}
     if "indicator" in common:
-        common["indicator"] = str(common["indicator"]).zfill(4)
+        common["indicator"] = _indicator(common["indicator"])
     return {"kind": str(kind), "argument": argument, "options": rest, **common}
+
+
+def _indicator(value: Any) -> str:
+    """`"0304"`, also where the quotes were left out: YAML reads 0304 as an octal number."""
+    text = str(value).zfill(4)
+    return f"{value:o}".zfill(4) if isinstance(value, int) and not re.fullmatch(_INDICATOR, text) else text
 
 
 class Department(Model):
@@ -282,7 +319,7 @@ class Contract(Model):
 
     id: str
     title: BothLanguages
-    department: Annotated[Department, BeforeValidator(_department)]
+    department: Annotated[Department, BeforeValidator(_department, json_schema_input_type=str | Department)]
     entity: str | None = None
     steward: str | None = Field(None, description="who to call; shown to people, used by nothing")
     tier: Literal["base_library", "theme", "other"] = Field("other", description="weight of the source in its department's index")
@@ -293,7 +330,7 @@ class Contract(Model):
     clean: Rules = Field((), description="rules that every column begins with, such as [trim_text, null_tokens]")
     columns: tuple[Column, ...] = Field(min_length=1)
     latest_by: str | None = Field(None, description="column that tells which of two rows with one key is newer")
-    expect: tuple[Annotated[Expect, BeforeValidator(_expect)], ...] = ()
+    expect: tuple[Annotated[Expect, BeforeValidator(_expect, json_schema_input_type=str | WrittenExpect)], ...] = ()
     policy: str | None = Field(None, description="scoring policy; default: the newest shipped one")
 
     @field_validator("id")
@@ -309,10 +346,14 @@ class Contract(Model):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two columns are mapped to `{name}`; list both headers in one `from: [...]`")
-        headers = [h for c in self.columns for h in c.from_]
-        for header in headers:
-            if headers.count(header) > 1:
-                raise ValueError(f"header `{header}` stands in two columns")
+        headers: dict[str, str] = {}
+        for header in (h for c in self.columns for h in c.from_):
+            if plain_header(header) in headers:
+                raise ValueError(f"header `{header}` stands in two columns; width, blanks and letter case do not tell headers apart")
+            headers[plain_header(header)] = header
+        for column in self.columns:
+            if column.source.casefold() in RESERVED_RAW:
+                raise ValueError(f"header `{column.source}` is a name of the platform's own; ask for another in the file")
         if self.latest_by and self.latest_by not in names:
             raise ValueError(f"`latest_by: {self.latest_by}` is no column{nearest(self.latest_by, names)}")
         if self.period.from_ == "file_name" and not self.period.pattern:

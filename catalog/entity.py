@@ -56,13 +56,13 @@ def _block(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Block = Annotated[tuple[str, ...], BeforeValidator(_block)]
+Block = Annotated[tuple[str, ...], BeforeValidator(_block, json_schema_input_type=str | list[str])]
 
 
 class Match(Model):
     """Probabilistic matching of rows that carry no identifier (Fellegi-Sunter, by Splink)."""
 
-    compare: tuple[Annotated[Compare, BeforeValidator(_compare)], ...] = Field(min_length=1)
+    compare: tuple[Annotated[Compare, BeforeValidator(_compare, json_schema_input_type=str | Compare)], ...] = Field(min_length=1)
     block: tuple[Block, ...] = Field((), description="attributes that must agree before a pair is looked at; default by kind")
     threshold: float = Field(0.9, gt=0, lt=1, description="match probability from which two rows are one")
 
@@ -90,7 +90,7 @@ class Entity(Model):
     id: str
     title: BothLanguages
     library: str | None = Field(None, description="the base library it belongs to, such as population")
-    identifiers: tuple[Annotated[Identifier, BeforeValidator(_identifier)], ...] = ()
+    identifiers: tuple[Annotated[Identifier, BeforeValidator(_identifier, json_schema_input_type=str | list[str])], ...] = ()
     match: Match | None = None
     authority: Names = Field(description="source ids or patterns (`nhc__*`), best first, for every attribute without its own")
     attributes: tuple[Attribute, ...] = Field(min_length=1)

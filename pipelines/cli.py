@@ -285,11 +285,11 @@ def contract_check(json_: Json = False) -> None:
 
 
 @contract_app.command("schema")
-def contract_schema() -> None:
+def contract_schema_(entity: Annotated[bool, typer.Option(help="Of entities instead.")] = False) -> None:
     """Print the JSON Schema of contracts, for completion in editors (kept in catalog/contract.schema.json)."""
-    from catalog.contract import Contract
+    from pipelines.schemas import contract_schema, entity_schema
 
-    _say(Contract.model_json_schema(by_alias=True))
+    print(entity_schema() if entity else contract_schema(), end="")  # noqa: T201
 
 
 @app.command()

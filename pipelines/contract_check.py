@@ -8,6 +8,7 @@ from pipelines.clean import compile_contract
 from pipelines.rules import RuleError
 from pipelines.slots import schedule_of
 from quality.expectations import prepare
+from quality.gx import check_expectation
 
 
 def check(catalog: Catalog) -> list[str]:
@@ -25,8 +26,10 @@ def check(catalog: Catalog) -> list[str]:
         try:
             compile_contract(contract)
             schedule_of(contract)
-            prepare(contract)
-        except (CatalogError, RuleError) as error:
+            for prepared in prepare(contract):
+                if prepared.kind == "gx":
+                    check_expectation(prepared.expectation)  # imports Great Expectations, so only where a contract asks for it
+        except (CatalogError, RuleError, ValueError) as error:
             problems += [f"{path}: {line}" for line in str(error).splitlines()]
         for line in contract.expect:
             table = line.options.get("table")

@@ -1,18 +1,17 @@
-"""The reference page and the contract's JSON Schema, made from the code and its folders: `make generated` writes both."""
+"""The reference page and the JSON Schemas of the catalogue, made from the code and its folders: `make generated` writes both."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer.main
 
-from catalog.contract import Contract
 from pipelines.cli import app
 from pipelines.readers import READERS
 from pipelines.rules import Rule, rule_catalogue
+from pipelines.schemas import contract_schema, entity_schema
 from quality import expectations, finding
 from quality.dimensions import DIMENSIONS, SUB_INDICATORS
 from quality.timeliness import CYCLES
@@ -20,23 +19,22 @@ from warehouse.tables import TABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference.md"
-SCHEMA = ROOT / "catalog" / "contract.schema.json"
+CATALOG = ROOT / "catalog"
 
 
 def generated() -> dict[Path, str]:
     """Every generated file with its text. The same code gives the same text."""
-    return {REFERENCE: reference(), SCHEMA: schema()}
+    return {
+        REFERENCE: reference(),
+        CATALOG / "contract.schema.json": contract_schema(),
+        CATALOG / "entity.schema.json": entity_schema(),
+    }
 
 
 def main() -> None:
     for path, text in generated().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-
-
-def schema() -> str:
-    """The JSON Schema of a contract, for completion in editors."""
-    return json.dumps(Contract.model_json_schema(by_alias=True), ensure_ascii=False, indent=1) + "\n"
 
 
 def reference() -> str:

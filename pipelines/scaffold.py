@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
+from catalog.contract import plain_header as plain
 from catalog.registry import SHIPPED
 from pipelines.errors import NotFound
-from pipelines.readers.rows import plain
 
 SAMPLE_ROWS = 2_000
 DELIMITERS = ",|\t;^"

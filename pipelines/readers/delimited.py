@@ -18,6 +18,7 @@ from typing import TextIO
 import duckdb
 
 from catalog.contract import Contract
+from catalog.contract import plain_header as plain
 from pipelines.readers.rows import (
     MOST_COLUMNS,
     SPELLED_OUT,
@@ -28,7 +29,6 @@ from pipelines.readers.rows import (
     header_elsewhere,
     match_header,
     not_spelled_out,
-    plain,
     sort_rows,
     spell_out,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.contract import Contract
+from catalog.contract import plain_header as plain
 from quality.finding import Finding, finding, masked
 
 #: Rows and cells per written group: bounded memory, and row groups that DuckDB can skip.
@@ -42,11 +42,6 @@ class Reading:
     @property
     def held(self) -> bool:
         return any(f.severity == "hold" for f in self.findings)
-
-
-def plain(text: object) -> str:
-    """A header as it is compared: width, blanks, breaks and letter case do not count."""
-    return "".join(unicodedata.normalize("NFKC", str(text)).split()).casefold()
 
 
 @dataclass(frozen=True)

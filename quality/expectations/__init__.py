@@ -157,6 +157,8 @@ def _prepare(contract: Contract, line: Expect, context: Context) -> Prepared:
 
 def _gallery(contract: Contract, line: Expect) -> Prepared:
     """`{gx: expect_..., column: ..., ...}`: anything in GX's gallery, by its own arguments."""
+    if line.argument == "unexpected_rows_expectation":
+        raise CatalogError(f"{contract.id}: `expect` writes its own SQL as `sql: ...`, not as `gx: unexpected_rows_expectation`")
     options = dict(line.options)
     columns = tuple(v for k in ("column", "column_A", "column_B") if (v := options.get(k)))
     columns += tuple(options.get("column_list") or ())

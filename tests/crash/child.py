@@ -80,9 +80,13 @@ def _watch(death: Death | None, note: Callable[[str], None]) -> None:
 
         return step
 
+    def named(name: str) -> Callable[[tuple[Any, ...]], str]:
+        return lambda _: name
+
     for name in CALLS:
-        setattr(os, name, watched(getattr(os, name), lambda _, name=name: name))
-    duckdb.DuckDBPyConnection.execute = watched(duckdb.DuckDBPyConnection.execute, _statement)
+        setattr(os, name, watched(getattr(os, name), named(name)))
+    execute: Any = watched(duckdb.DuckDBPyConnection.execute, _statement)
+    duckdb.DuckDBPyConnection.execute = execute  # type: ignore[method-assign]
 
 
 def _statement(arguments: tuple[Any, ...]) -> str:

@@ -124,7 +124,7 @@ def landing_is_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str | Path, **options: int | None) -> None:
         if Path(path).parent.parent.name == "landing":
             raise OSError(30, "Read-only file system", str(path))
-        unlink(path, **options)  # type: ignore[arg-type]
+        unlink(path, **options)
 
     monkeypatch.setattr(os, "unlink", refuse)
 
@@ -219,7 +219,7 @@ def test_with_the_real_clock_a_file_must_have_been_quiet(place: Town, monkeypatc
         with path.open("a") as file:
             file.write("2,乙,2021-03-04\n")
 
-    monkeypatch.setattr(archive.time, "sleep", sleep)
+    monkeypatch.setattr("pipelines.archive.time.sleep", sleep)
     with place.run(None) as run:
         assert archive.take(run, run.catalog.contract("market__shop"), path) is None
     assert len(slept) == 1

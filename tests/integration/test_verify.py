@@ -143,7 +143,7 @@ def test_verify_of_a_source_whose_contract_is_gone(place: Town, tmp_path: Path) 
     left = Town(place.workspace, tmp_path / "catalog")
     assert problems(left) == []
     tamper(left, f"DELETE FROM {table('raw.tax__payer')}")
-    assert ["raw of tax__payer@2026-03-02.v1: 0 rows, the ledger says 1"] == [p.what for p in problems(left)]
+    assert [p.what for p in problems(left)] == ["raw of tax__payer@2026-03-02.v1: 0 rows, the ledger says 1"]
 
 
 def test_verify_writes_nothing(place: Town) -> None:
