@@ -93,7 +93,10 @@ def make_drop(path: Path, rows: int) -> None:
 def by_hand(drop: Path, work: Path) -> None:
     """What an engineer writes in ten minutes: strict decode, read, cast, write, one scan, one grouping for the key."""
     utf8 = work / "hand.utf8"
-    with drop.open(encoding="gb18030", errors="strict", newline="") as source, utf8.open("w", encoding="utf-8", newline="") as target:
+    with (
+        drop.open(encoding="gb18030", errors="strict", newline="") as source,
+        utf8.open("w", encoding="utf-8", newline="") as target,
+    ):
         shutil.copyfileobj(source, target, 1 << 22)
     columns = "{" + ", ".join(f"'{h}': 'VARCHAR'" for h in HEADERS) + "}"
     with duckdb.connect() as con:
@@ -146,8 +149,10 @@ def main() -> None:
         drop = given.keep or Path(folder) / "people.csv"
         if not drop.is_file():
             make_drop(drop, given.rows)
-        print(f"{given.rows:,} rows, 10 columns, {drop.stat().st_size / 1e6:.0f} MB of GB18030, {os.cpu_count()} cores, "
-              f"duckdb {duckdb.__version__}, best of {given.runs}")
+        print(
+            f"{given.rows:,} rows, 10 columns, {drop.stat().st_size / 1e6:.0f} MB of GB18030, {os.cpu_count()} cores, "
+            f"duckdb {duckdb.__version__}, best of {given.runs}"
+        )
         hand = min(measure("hand", drop) for _ in range(given.runs))
         dmp = min(measure("dmp", drop) for _ in range(given.runs))
     print(f"{'':24}{'wall s':>10}{'peak MiB':>10}")

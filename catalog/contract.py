@@ -349,7 +349,9 @@ class Contract(Model):
         headers: dict[str, str] = {}
         for header in (h for c in self.columns for h in c.from_):
             if plain_header(header) in headers:
-                raise ValueError(f"header `{header}` stands in two columns; width, blanks and letter case do not tell headers apart")
+                raise ValueError(
+                    f"header `{header}` stands in two columns; width, blanks and letter case do not tell headers apart"
+                )
             headers[plain_header(header)] = header
         for column in self.columns:
             if column.source.casefold() in RESERVED_RAW:
@@ -434,8 +436,9 @@ def _resolve(path: Path, seen: tuple[str, ...]) -> dict[str, Any]:
         raise CatalogError(f"{path}: `like: {like}` leads back to itself")
     form = path.parent / f"{like}.yaml"
     if not form.is_file():
-        raise CatalogError(f"{path}: `like: {like}`: no file {form.name} beside it"
-                           + nearest(like, [p.stem for p in path.parent.glob("*.yaml")]))
+        raise CatalogError(
+            f"{path}: `like: {like}`: no file {form.name} beside it" + nearest(like, [p.stem for p in path.parent.glob("*.yaml")])
+        )
     inherited = _resolve(form, (*seen, path.stem))
     inherited.pop("id", None)
     if not form.stem.startswith("_") and "department" not in data:

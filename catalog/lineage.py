@@ -18,7 +18,9 @@ class Origin:
     column: str
 
 
-def column_lineage(column: str, sql: str, schema: Mapping[str, Mapping[str, str]], dialect: str = "duckdb") -> frozenset[Origin] | None:
+def column_lineage(
+    column: str, sql: str, schema: Mapping[str, Mapping[str, str]], dialect: str = "duckdb"
+) -> frozenset[Origin] | None:
     """The stored columns that the output `column` of one SELECT is made of; None: it cannot be proved.
 
     `schema` maps each table the SELECT reads to its columns and types: a star over a table that is not in it loses

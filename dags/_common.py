@@ -40,10 +40,15 @@ TASK_HABITS: dict[str, Any] = {
     "retry_delay": timedelta(minutes=1),
     "retry_exponential_backoff": 3,
     "max_retry_delay": timedelta(minutes=30),
-    "retry_policy": ExceptionRetryPolicy(rules=[
-        RetryRule(exception=["catalog.yaml_file.CatalogError", "pipelines.errors.StageError"], action=RetryAction.FAIL,
-                  reason="the same again would fail the same way"),
-    ]),
+    "retry_policy": ExceptionRetryPolicy(
+        rules=[
+            RetryRule(
+                exception=["catalog.yaml_file.CatalogError", "pipelines.errors.StageError"],
+                action=RetryAction.FAIL,
+                reason="the same again would fail the same way",
+            ),
+        ]
+    ),
     # A task that hangs on a dead network share must not keep its source waiting for ever.
     "execution_timeout": timedelta(hours=6),
     "on_failure_callback": notify,
@@ -96,9 +101,16 @@ def contracts(only: str = "") -> dict[str, Contract | CatalogError]:
 def unreadable(dag_id: str, problem: CatalogError) -> DAG:
     """In the place of a DAG whose YAML cannot be read: red every morning until somebody mends it."""
 
-    @dag(dag_id=dag_id, description="目录文件无法读取 · the catalogue file cannot be read", doc_md=f"```\n{problem}\n```",
-         schedule=at("0 8 * * *"), catchup=False, max_active_runs=1, tags={"unreadable"},
-         default_args=TASK_HABITS | {"owner": "dmp"})
+    @dag(
+        dag_id=dag_id,
+        description="目录文件无法读取 · the catalogue file cannot be read",
+        doc_md=f"```\n{problem}\n```",
+        schedule=at("0 8 * * *"),
+        catchup=False,
+        max_active_runs=1,
+        tags={"unreadable"},
+        default_args=TASK_HABITS | {"owner": "dmp"},
+    )
     def flow() -> None:
         @task
         def read_yaml() -> None:

@@ -48,29 +48,52 @@ def notice(context: Mapping[str, Any]) -> dict[str, str]:
     ti, problem = context["ti"], context.get("exception")
     about = ti.dag_id.split("__", 1)[-1]
     kind, zh, en = _explain(problem, ti.dag_id)
-    return {"at": _now().isoformat(timespec="seconds"), "kind": kind, "about": about, "dag": ti.dag_id,
-            "task": ti.task_id, "run": ti.run_id, "zh": zh, "en": en}
+    return {
+        "at": _now().isoformat(timespec="seconds"),
+        "kind": kind,
+        "about": about,
+        "dag": ti.dag_id,
+        "task": ti.task_id,
+        "run": ti.run_id,
+        "zh": zh,
+        "en": en,
+    }
 
 
 def _explain(problem: object, dag_id: str) -> tuple[str, str, str]:
     where_zh, where_en = f"在 Airflow 中打开 {dag_id} 的该任务日志", f"open this task's log under {dag_id} in Airflow"
     kind = type(problem).__name__
     if isinstance(problem, BatchHeld):
-        return ("held", f"批次被拦下，未入库，请部门改正后重新报送。{problem.zh}",
-                f"Held, not in the warehouse; the department mends the file and sends it again. {problem.en}")
+        return (
+            "held",
+            f"批次被拦下，未入库，请部门改正后重新报送。{problem.zh}",
+            f"Held, not in the warehouse; the department mends the file and sends it again. {problem.en}",
+        )
     if kind == "CatalogError":
-        return ("configuration", f"目录配置有误，请按所示文件和行号修改，下次运行自动生效：{problem}",
-                f"The catalogue is wrong; mend the file and line named here, the next run picks it up: {problem}")
+        return (
+            "configuration",
+            f"目录配置有误，请按所示文件和行号修改，下次运行自动生效：{problem}",
+            f"The catalogue is wrong; mend the file and line named here, the next run picks it up: {problem}",
+        )
     if kind == "StageError":
-        return ("invariant", f"内部校验未通过，未写入任何数据：{problem}",
-                f"A check of ours failed, nothing was written: {problem}")
+        return (
+            "invariant",
+            f"内部校验未通过，未写入任何数据：{problem}",
+            f"A check of ours failed, nothing was written: {problem}",
+        )
     if problem is None:
-        return ("killed", f"任务进程被终止（内存不足或主机重启）。数据完整无损：{where_zh}，排除原因后清除（Clear）该任务重跑。",
-                f"The task's process was killed (out of memory, or a reboot). No data is harmed: {where_en}, mend the "
-                "cause, then clear the task to run it again.")
-    return ("failed", f"任务重试后仍失败（{kind}）。数据完整无损：{where_zh}，排除原因后清除（Clear）该任务重跑。",
-            f"The task failed after its retries ({kind}). No data is harmed: {where_en}, mend the cause, then clear the "
-            "task to run it again.")
+        return (
+            "killed",
+            f"任务进程被终止（内存不足或主机重启）。数据完整无损：{where_zh}，排除原因后清除（Clear）该任务重跑。",
+            f"The task's process was killed (out of memory, or a reboot). No data is harmed: {where_en}, mend the "
+            "cause, then clear the task to run it again.",
+        )
+    return (
+        "failed",
+        f"任务重试后仍失败（{kind}）。数据完整无损：{where_zh}，排除原因后清除（Clear）该任务重跑。",
+        f"The task failed after its retries ({kind}). No data is harmed: {where_en}, mend the cause, then clear the "
+        "task to run it again.",
+    )
 
 
 def _now() -> datetime:

@@ -92,7 +92,8 @@ class Environment:
     def airflow(self, *arguments: str) -> str:
         """Run one `airflow` command to its end; its output. Raises AirflowError with the last lines if it fails."""
         done = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments], env=dict(self.variables), capture_output=True, text=True)
+            [sys.executable, "-m", "airflow", *arguments], env=dict(self.variables), capture_output=True, text=True
+        )
         if done.returncode:
             raise AirflowError(f"`airflow {' '.join(arguments)}` failed:\n{_last_lines(done.stdout + done.stderr)}")
         return done.stdout
@@ -312,8 +313,10 @@ class Handle:
         for component, process in self.processes.items():
             if process.poll() is not None:
                 log = self.environment.log(component)
-                raise AirflowError(f"Airflow's {component} ended with code {process.returncode}. The end of {log}:\n"
-                                   + _last_lines(log.read_text(errors="replace")))
+                raise AirflowError(
+                    f"Airflow's {component} ended with code {process.returncode}. The end of {log}:\n"
+                    + _last_lines(log.read_text(errors="replace"))
+                )
 
     def wait(self, true: Callable[[], bool], seconds: float, what: str) -> None:
         """`wait_until`, giving up at once when a component dies."""
@@ -368,8 +371,9 @@ def start(
         for component in (c for c in COMPONENTS if c in components):
             given = variables | {"AIRFLOW__API__PORT": str(ports.get(component, port))}
             handle.processes[component] = _spawn(component, environment, given)
-        handle.wait(lambda: _is_ready(handle.api, components, execution_port), ready_within,
-                    f"{', '.join(components)} to answer at {url}")
+        handle.wait(
+            lambda: _is_ready(handle.api, components, execution_port), ready_within, f"{', '.join(components)} to answer at {url}"
+        )
         handle.api.add_pool(COMMIT_POOL, 1, "tasks that commit to the warehouse, one at a time")
     except BaseException:
         handle.stop()
@@ -426,8 +430,15 @@ def _spawn(component: str, environment: Environment, variables: Mapping[str, str
     parent = os.getpid()
     with log.open("ab") as output:
         return subprocess.Popen(
-            command, env=dict(variables), cwd=environment.home, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=lambda: _end_with(parent))
+            command,
+            env=dict(variables),
+            cwd=environment.home,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: _end_with(parent),
+        )
 
 
 def _end_with(parent: int) -> None:
@@ -473,11 +484,13 @@ def serve(workspace: Path, port: int = 8080, say: Callable[[str], None] = print)
         say(f"端口 {taken} 已被占用，改用 {port} · port {taken} is taken, using {port}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with start(environment, port=port) as handle:
-        say(f"Airflow    {handle.url}\n"
+        say(
+            f"Airflow    {handle.url}\n"
             f"用户 user   {USER}\n"
             f"密码 password   {environment.password_file}\n"
             f"日志 logs   {environment.home / 'logs'}\n"
-            f"Ctrl-C 停止 · stops it")
+            f"Ctrl-C 停止 · stops it"
+        )
         try:
             while True:
                 handle.check()

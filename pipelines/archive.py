@@ -144,8 +144,18 @@ def _record(run: Run, contract: Contract, name: str, sha256: str, status: os.sta
     seen = run.now if run.simulated else min(run.now, datetime.fromtimestamp(status.st_ctime, UTC))
     stamp = seen.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     mark = hashlib.sha256(f"{number}\n{name}\n{sha256}".encode()).hexdigest()[:12]
-    drop = Drop(f"{contract.id}/{stamp}-{mark}", contract.id, name, sha256, status.st_size,
-                seen.astimezone(UTC).isoformat(), run.id, _look(status), contract.hash, number)
+    drop = Drop(
+        f"{contract.id}/{stamp}-{mark}",
+        contract.id,
+        name,
+        sha256,
+        status.st_size,
+        seen.astimezone(UTC).isoformat(),
+        run.id,
+        _look(status),
+        contract.hash,
+        number,
+    )
     _save(run.workspace, drop, contract)
     return drop
 

@@ -74,8 +74,13 @@ def load(workspace: Workspace, batch: str) -> Batch:
     if not path.is_file():
         raise NotFound(f"batch {batch} is not staged; `dmp status` shows what was committed")
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Batch(**{
-        **data, "header": tuple(data["header"]), "findings": tuple(Finding(**f) for f in data["findings"]),
-        "stages": tuple(data["stages"]), "statements": tuple((a, b, c) for a, b, c in data["statements"]),
-        "repeats": tuple(data["repeats"]),
-    })
+    return Batch(
+        **{
+            **data,
+            "header": tuple(data["header"]),
+            "findings": tuple(Finding(**f) for f in data["findings"]),
+            "stages": tuple(data["stages"]),
+            "statements": tuple((a, b, c) for a, b, c in data["statements"]),
+            "repeats": tuple(data["repeats"]),
+        }
+    )

@@ -130,8 +130,15 @@ def run_(
         sources: list[str] | None = list(source) if source else ([] if entity else None)
         steps = len(run.catalog.contracts if sources is None else sources) + len(entity or run.catalog.entities)
         console = _console()
-        with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                      console=console, disable=json_, transient=True) as progress:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=json_,
+            transient=True,
+        ) as progress:
             task = progress.add_task("", total=steps)
 
             def step(kind: str, name: str) -> None:
@@ -139,8 +146,12 @@ def run_(
 
             outcome = run_all(run, sources, list(entity) if entity else None, step)
     if json_:
-        _say({"verdicts": [{"batch": v.batch, "verdict": v.state, "zh": v.zh, "en": v.en} for v in outcome.verdicts],
-              "fused": outcome.fused})
+        _say(
+            {
+                "verdicts": [{"batch": v.batch, "verdict": v.state, "zh": v.zh, "en": v.en} for v in outcome.verdicts],
+                "fused": outcome.fused,
+            }
+        )
         return
     for verdict in outcome.verdicts:
         style = {"pass": "green", "warn": "yellow", "hold": "red"}[verdict.state]
@@ -293,7 +304,9 @@ def contract_schema_(entity: Annotated[bool, typer.Option(help="Of entities inst
 
 
 @app.command()
-def demo(workspace: Annotated[Path | None, typer.Option(help="Where to play it; default: a folder `demo` in the workspace.")] = None) -> None:
+def demo(
+    workspace: Annotated[Path | None, typer.Option(help="Where to play it; default: a folder `demo` in the workspace.")] = None,
+) -> None:
     """Play three days of a synthetic city through Airflow and print the scoreboard."""
     import shutil
 
@@ -307,7 +320,9 @@ def demo(workspace: Annotated[Path | None, typer.Option(help="Where to play it; 
 
 
 @app.command()
-def airflow(workspace: Annotated[Path | None, typer.Option(help="The workspace to serve; default: the configured one.")] = None) -> None:
+def airflow(
+    workspace: Annotated[Path | None, typer.Option(help="The workspace to serve; default: the configured one.")] = None,
+) -> None:
     """Start Airflow on this workspace in the foreground: API server, scheduler, DAG processor. Ctrl-C stops it."""
     from pipelines.airflow_home import serve
     from warehouse.layout import open_workspace

@@ -46,8 +46,7 @@ def stage(run: Run, contract: Contract, drops: list[Drop]) -> list[str]:
     """Read every drop that the ledger does not know, in order of arrival."""
     if not drops:
         return []
-    done = {row[0] for row in run.con.execute(
-        "SELECT drop_id FROM lake.ledger.drop WHERE source = ?", [contract.id]).fetchall()}
+    done = {row[0] for row in run.con.execute("SELECT drop_id FROM lake.ledger.drop WHERE source = ?", [contract.id]).fetchall()}
     latest = _latest(run, contract.id)
     batches: list[str] = []
     for drop in drops:
@@ -100,7 +99,8 @@ def _latest(run: Run, source: str) -> dict[str, tuple[int, str, str]]:
     """Period -> version, bytes and contract of its newest committed batch."""
     rows = run.con.execute(
         "SELECT period, version, sha256, contract_hash FROM lake.ledger.batch WHERE source = ? "
-        "QUALIFY row_number() OVER (PARTITION BY period ORDER BY version DESC) = 1", [source]
+        "QUALIFY row_number() OVER (PARTITION BY period ORDER BY version DESC) = 1",
+        [source],
     ).fetchall()
     return {period: (version, sha256, contract) for period, version, sha256, contract in rows}
 
@@ -133,8 +133,18 @@ def _batch(drop: Drop, batch: str, period: str, version: int, reading: Reading, 
 
 def _unchanged(run: Run, drop: Drop, period: str, current: str, *, staged: bool) -> None:
     """Record a drop that brought nothing new: now, or with the batch it repeats where that is not committed yet."""
-    row = drop_row(drop.drop_id, drop.source, drop.file_name, drop.sha256, drop.size_bytes, drop.arrived_at, drop.run,
-                   period=period, outcome="unchanged", batch=current)
+    row = drop_row(
+        drop.drop_id,
+        drop.source,
+        drop.file_name,
+        drop.sha256,
+        drop.size_bytes,
+        drop.arrived_at,
+        drop.run,
+        period=period,
+        outcome="unchanged",
+        batch=current,
+    )
     if staged:
         batch = load(run.workspace, current)
         save(run.workspace, replace(batch, repeats=(*batch.repeats, row)))
@@ -142,8 +152,29 @@ def _unchanged(run: Run, drop: Drop, period: str, current: str, *, staged: bool)
         commit(run.con, run.workspace, Commit(("ledger.drop", "drop_id", drop.drop_id), rows={"ledger.drop": [row]}))
 
 
-def drop_row(drop_id: str, source: str, file_name: str, sha256: str, size_bytes: int, arrived_at: str, run: str, *,
-             period: str, outcome: str, batch: str) -> dict[str, Any]:
+def drop_row(
+    drop_id: str,
+    source: str,
+    file_name: str,
+    sha256: str,
+    size_bytes: int,
+    arrived_at: str,
+    run: str,
+    *,
+    period: str,
+    outcome: str,
+    batch: str,
+) -> dict[str, Any]:
     """One row of ledger.drop."""
-    return {"drop_id": drop_id, "source": source, "file_name": file_name, "sha256": sha256, "size_bytes": size_bytes,
-            "arrived_at": arrived_at, "run": run, "period": period, "outcome": outcome, "batch": batch}
+    return {
+        "drop_id": drop_id,
+        "source": source,
+        "file_name": file_name,
+        "sha256": sha256,
+        "size_bytes": size_bytes,
+        "arrived_at": arrived_at,
+        "run": run,
+        "period": period,
+        "outcome": outcome,
+        "batch": batch,
+    }

@@ -46,5 +46,7 @@ def check(catalog: Catalog) -> list[str]:
             ]
     for entity in catalog.entities.values():
         if not catalog.sources_of(entity.id):
-            problems.append(f"{catalog.root / 'entities' / entity.id}.yaml: no source feeds it; write `entity: {entity.id}` into one")
+            problems.append(
+                f"{catalog.root / 'entities' / entity.id}.yaml: no source feeds it; write `entity: {entity.id}` into one"
+            )
     return problems

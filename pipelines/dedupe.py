@@ -98,14 +98,25 @@ def _dedupe(run: Run, entity: Entity) -> bool:
     parts = {"surviving": surviving, "superseded": superseded}
     proofs = (
         {"stage": "dedupe", "rows_in": accepted, "rows_out": parts, "equation": prove("dedupe", fusion, accepted, parts)},
-        {"stage": "link", "rows_in": surviving, "rows_out": {"entities": entities},
-         "equation": f"{surviving} records stand in {entities} entities"},
+        {
+            "stage": "link",
+            "rows_in": surviving,
+            "rows_out": {"entities": entities},
+            "equation": f"{surviving} records stand in {entities} entities",
+        },
     )
     if superseded < 0:
         raise NotFound(f"{fusion}: more rows survive than were accepted; please report this")
-    state = Fusion(fusion, entity.id, entity.hash, inputs_hash, tuple((i.source, i.batch) for i in inputs), proofs,
-                   (("dedupe", "surviving rows", sql), *(("link", title, text) for title, text in linked.statements)),
-                   linked.model)
+    state = Fusion(
+        fusion,
+        entity.id,
+        entity.hash,
+        inputs_hash,
+        tuple((i.source, i.batch) for i in inputs),
+        proofs,
+        (("dedupe", "surviving rows", sql), *(("link", title, text) for title, text in linked.statements)),
+        linked.model,
+    )
     write_atomically(place / "fusion.json", json.dumps(asdict(state), ensure_ascii=False, default=str).encode(), mode=0o600)
     return True
 
@@ -120,8 +131,14 @@ def load(workspace: Workspace, entity: str) -> Fusion:
     if not is_staged(workspace, entity):
         raise NotFound(f"no fusion of {entity} is staged; dedupe comes before merge")
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Fusion(**{**data, "inputs": tuple((s, b) for s, b in data["inputs"]), "stages": tuple(data["stages"]),
-                     "statements": tuple((a, b, c) for a, b, c in data["statements"])})
+    return Fusion(
+        **{
+            **data,
+            "inputs": tuple((s, b) for s, b in data["inputs"]),
+            "stages": tuple(data["stages"]),
+            "statements": tuple((a, b, c) for a, b, c in data["statements"]),
+        }
+    )
 
 
 def _count(con: duckdb.DuckDBPyConnection, name: str) -> int:
@@ -132,7 +149,8 @@ def last_fusion(run: Run, entity: str) -> tuple[str | None, int]:
     """Hash of the inputs, and number, of the newest committed fusion; (None, 0) before the first."""
     rows = run.con.execute(
         "SELECT inputs_hash, CAST(split_part(fusion, '#', 2) AS INTEGER) AS n FROM lake.ledger.fusion WHERE entity = ? "
-        "ORDER BY n DESC LIMIT 1", [entity]
+        "ORDER BY n DESC LIMIT 1",
+        [entity],
     ).fetchall()
     return (rows[0][0], rows[0][1]) if rows else (None, 0)
 
@@ -141,7 +159,8 @@ def _inputs(run: Run, entity: Entity) -> list[Input]:
     """Batches in force of the entity's sources. A snapshot source speaks through its latest period alone."""
     contracts = {c.id: c for c in run.catalog.sources_of(entity.id)}
     rows = run.con.execute(
-        f"SELECT source, batch, period, rows_accepted, contract_hash FROM ({CURRENT_BATCHES}) ORDER BY source, batch").fetchall()
+        f"SELECT source, batch, period, rows_accepted, contract_hash FROM ({CURRENT_BATCHES}) ORDER BY source, batch"
+    ).fetchall()
     found: list[Input] = []
     for source, batch, period, accepted, contract_hash in rows:
         if source in contracts:
@@ -156,8 +175,9 @@ def _inputs(run: Run, entity: Entity) -> list[Input]:
 
 def records_sql(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, sources: set[str]) -> str:
     """One SELECT per source with its surviving rows, all with the attributes of the entity, joined by UNION ALL."""
-    parts = [_survivors_sql(entity, c, table_columns(con, f"std.{c.id}"))
-             for c in run.catalog.sources_of(entity.id) if c.id in sources]
+    parts = [
+        _survivors_sql(entity, c, table_columns(con, f"std.{c.id}")) for c in run.catalog.sources_of(entity.id) if c.id in sources
+    ]
     return "\nUNION ALL\n".join(p for p in parts if p)
 
 
@@ -168,7 +188,11 @@ def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]
     if not stored:
         return ""
     keys = [quoted(c.name) for c in contract.keys if c.name in stored]
-    identity = [f"coalesce(CAST({k} AS VARCHAR), '')" for k in keys] or ['"_batch"', "coalesce(\"_sheet\", '')", 'CAST("_row" AS VARCHAR)']
+    identity = [f"coalesce(CAST({k} AS VARCHAR), '')" for k in keys] or [
+        '"_batch"',
+        "coalesce(\"_sheet\", '')",
+        'CAST("_row" AS VARCHAR)',
+    ]
     record = digest_sql(" || chr(31) || ".join([literal(contract.id), *identity]))
     newest = f"{quoted(contract.latest_by)}, " if contract.latest_by and contract.latest_by in stored else ""
     has = [a for a in entity.attributes if a.name in stored]
@@ -176,24 +200,32 @@ def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]
         f"  SELECT s.*, i.recency AS _recency, {record} AS _record,\n"
         '    struct_pack(batch := "_batch", sheet := "_sheet", "row" := "_row") AS _place,\n'
         f'    row({newest}i.recency, coalesce("_sheet", \'\'), "_row") AS _order\n'
-        f"  FROM {table(f'std.{contract.id}')} AS s JOIN inputs AS i ON i.batch = s.\"_batch\" AND i.source = {literal(contract.id)}"
+        f'  FROM {table(f"std.{contract.id}")} AS s JOIN inputs AS i ON i.batch = s."_batch" AND i.source = {literal(contract.id)}'
     )
     fields: list[str] = []
     for attribute in entity.attributes:
         name, kind = quoted(attribute.name), SQL_TYPES[attribute.type]
         origin = quoted(attribute.name + "__from")
         if attribute not in has:
-            fields.append(f"CAST(NULL AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, \"row\" BIGINT)) AS {origin}")
+            fields.append(
+                f'CAST(NULL AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, "row" BIGINT)) AS {origin}'
+            )
         elif keys:
             good = f"FILTER ({name} IS NOT NULL)"
-            fields.append(f"TRY_CAST(arg_max({name}, _order) {good} AS {kind}) AS {name}, "
-                          f"nullif(arg_max(_place, _order) {good}, arg_max(_place, _order)) AS {origin}")
+            fields.append(
+                f"TRY_CAST(arg_max({name}, _order) {good} AS {kind}) AS {name}, "
+                f"nullif(arg_max(_place, _order) {good}, arg_max(_place, _order)) AS {origin}"
+            )
         else:
-            fields.append(f"TRY_CAST({name} AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, \"row\" BIGINT)) AS {origin}")
+            fields.append(
+                f'TRY_CAST({name} AS {kind}) AS {name}, CAST(NULL AS STRUCT(batch VARCHAR, sheet VARCHAR, "row" BIGINT)) AS {origin}'
+            )
     body = ",\n  ".join(fields)
     if not keys:
-        return (f"SELECT _record, {literal(contract.id)} AS _source, \"_batch\", \"_sheet\", \"_row\", _recency,\n  {body}\n"
-                f"FROM (\n{history}\n)")
+        return (
+            f'SELECT _record, {literal(contract.id)} AS _source, "_batch", "_sheet", "_row", _recency,\n  {body}\n'
+            f"FROM (\n{history}\n)"
+        )
     return (
         f"SELECT _record, {literal(contract.id)} AS _source, arg_max(_place, _order).batch AS _batch, arg_max(_place, _order).sheet AS _sheet, "
         f'arg_max(_place, _order)."row" AS _row, max(_recency) AS _recency,\n  {body}\n'

@@ -111,8 +111,17 @@ def _make_city(city: Path) -> list[Wave]:
     return read_schedule(city)
 
 
-def _play(handle: Handle, place: Workspace, city: Path, wave: Wave, number: str, sources: Sequence[str],
-          entities: Sequence[str], seen: set[str], console: Console) -> set[str]:
+def _play(
+    handle: Handle,
+    place: Workspace,
+    city: Path,
+    wave: Wave,
+    number: str,
+    sources: Sequence[str],
+    entities: Sequence[str],
+    seen: set[str],
+    console: Console,
+) -> set[str]:
     """One wave: files land, intake runs, the fusions it wakes. Returns the batches it committed."""
     console.rule(f"{number}  {wave.at:%m-%d %H:%M}  {wave.zh}", align="left")
     console.print(f"[dim]{escape(wave.en)}[/]")
@@ -166,19 +175,30 @@ def _no_accidents(handle: Handle) -> None:
 
 def _accident(handle: Handle, what: str) -> str:
     home = handle.environment.home
-    return (f"任务失败 · failed: {what}. 日志 · log: {home / 'logs'}/dag_id=.../run_id=.../task_id=.../attempt=1.log; "
-            f"通知 · notices: {handle.environment.workspace.notices}")
+    return (
+        f"任务失败 · failed: {what}. 日志 · log: {home / 'logs'}/dag_id=.../run_id=.../task_id=.../attempt=1.log; "
+        f"通知 · notices: {handle.environment.workspace.notices}"
+    )
 
 
 def _progress(console: Console) -> Progress:
-    return Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                    TimeElapsedColumn(), console=console, transient=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
 
 
 def _new_batches(place: Workspace, seen: set[str]) -> list[tuple[Any, ...]]:
     with reading(place) as con:
-        rows = con.execute("SELECT batch, rows_read, rows_accepted, rows_refused, verdict, reason_zh, reason_en "
-                           "FROM lake.ledger.batch ORDER BY batch").fetchall()
+        rows = con.execute(
+            "SELECT batch, rows_read, rows_accepted, rows_refused, verdict, reason_zh, reason_en "
+            "FROM lake.ledger.batch ORDER BY batch"
+        ).fetchall()
     return [row for row in rows if row[0] not in seen]
 
 
@@ -200,12 +220,12 @@ def _batches(batches: Sequence[tuple[Any, ...]]) -> Group:
 def _farewell(place: Workspace, seconds: float) -> str:
     shown = min(os.path.relpath(place.root), str(place.root), key=len)
     return f"""
-报告 report      {place.reports / 'index.html'}
-通知 notices     {place.notices / 'notices.txt'}
+报告 report      {place.reports / "index.html"}
+通知 notices     {place.notices / "notices.txt"}
 全程 took        {seconds:.0f} s
 
 打开 Airflow · open Airflow again:   DMP_WORKSPACE={shown} dmp airflow
-    http://127.0.0.1:8080   用户 user: {airflow_home.USER}   密码 password: {place.airflow / 'secrets' / 'passwords.json'}
+    http://127.0.0.1:8080   用户 user: {airflow_home.USER}   密码 password: {place.airflow / "secrets" / "passwords.json"}
 查来源 · follow one golden record back to file and row:   DMP_WORKSPACE={shown} dmp trace legal_entity ID
 自己的来源 · a source of your own:   dmp contract new FILE
 """

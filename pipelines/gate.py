@@ -31,6 +31,7 @@ from warehouse.commit import Commit, commit
 from warehouse.lake import literal, quoted
 from warehouse.tables import TABLES, Columns
 
+
 @dataclass(frozen=True)
 class Verdict:
     """`state` is pass, warn or hold; the sentence says what was wrong and what to do next."""
@@ -69,7 +70,9 @@ class Counted:
         """A check with `severity: hold` holds the batch when its share falls below its floor (1 unless given)."""
         if self.check.severity != "hold":
             return False
-        return self.outcome.error is not None or (self.x is not None and self.x < (1 if self.check.floor is None else self.check.floor))
+        return self.outcome.error is not None or (
+            self.x is not None and self.x < (1 if self.check.floor is None else self.check.floor)
+        )
 
 
 def gate(run: Run, batch_id: str) -> Verdict:
@@ -100,7 +103,8 @@ def gate(run: Run, batch_id: str) -> Verdict:
 def recorded(run: Run, batch_id: str) -> Verdict | None:
     """The verdict of a committed batch."""
     rows = run.con.execute(
-        "SELECT batch, verdict, reason_zh, reason_en FROM lake.ledger.batch WHERE batch = ?", [batch_id]).fetchall()
+        "SELECT batch, verdict, reason_zh, reason_en FROM lake.ledger.batch WHERE batch = ?", [batch_id]
+    ).fetchall()
     return Verdict(*rows[0]) if rows else None
 
 
@@ -117,9 +121,13 @@ def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
             relations["judged"] = "judged"
         if slots := _slot_relation(con, batch, contract):
             relations["slots"] = slots
-        attach_calendar(con, contract.arrival.calendar, _earliest(con, contract, relations, arrived_on), arrived_on + timedelta(days=400))
+        attach_calendar(
+            con, contract.arrival.calendar, _earliest(con, contract, relations, arrived_on), arrived_on + timedelta(days=400)
+        )
         # From here on the contract's own SQL may run: it sees this batch and nothing else of the machine.
-        con.execute(f"SET allowed_directories = [{literal(str(folder(run.workspace, batch.batch)))}, {literal(str(run.workspace.scratch))}]")
+        con.execute(
+            f"SET allowed_directories = [{literal(str(folder(run.workspace, batch.batch)))}, {literal(str(run.workspace.scratch))}]"
+        )
         con.execute("SET enable_external_access = false")
         counted: list[Counted] = []
         for over, relation in relations.items():
@@ -131,8 +139,9 @@ def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
         return counted
 
 
-def _count(check: Prepared, outcome: Outcome, counts: Mapping[Any, tuple[int, int]], points: float, batch: Batch,
-           contract: Contract) -> Counted:
+def _count(
+    check: Prepared, outcome: Outcome, counts: Mapping[Any, tuple[int, int]], points: float, batch: Batch, contract: Contract
+) -> Counted:
     """A and B by the counting mode of the check; see quality/expectations."""
     unexpected = outcome.unexpected_count or 0
     given, kept = counts.get(check.columns, (0, 0))
@@ -177,8 +186,12 @@ def _columns_relation(con: duckdb.DuckDBPyConnection, batch: Batch, contract: Co
     """One row per declared column; `present` is NULL for one that the file lacks. Optional ones stand only where they came."""
     optional = {c.source for c in contract.columns if c.optional}
     declared = {header: there for header, there in batch.present.items() if there or header not in optional}
-    table = pa.table({"header": pa.array(list(declared), pa.string()),
-                      "present": pa.array([True if p else None for p in declared.values()], pa.bool_())})
+    table = pa.table(
+        {
+            "header": pa.array(list(declared), pa.string()),
+            "present": pa.array([True if p else None for p in declared.values()], pa.bool_()),
+        }
+    )
     con.register("_columns", table)
     con.execute("CREATE TEMP TABLE declared_columns AS FROM _columns")
     con.unregister("_columns")
@@ -218,13 +231,21 @@ def _verdict(batch: Batch, counted: Sequence[Counted]) -> Verdict:
         en = [f.message_en for f in holding] + [f"Check ({c.check.en}) is below its floor: {_share(c)}." for c in failing]
         return Verdict(batch.batch, "hold", "".join(zh), " ".join(en))
     if not accepted:
-        return Verdict(batch.batch, "hold", "没有一行可以接收，见问题清单。改正后请重新报送。",
-                       "No row could be accepted; see the findings, correct the rows and send the file again.")
+        return Verdict(
+            batch.batch,
+            "hold",
+            "没有一行可以接收，见问题清单。改正后请重新报送。",
+            "No row could be accepted; see the findings, correct the rows and send the file again.",
+        )
     refused = batch.rows - accepted
     wrong = [c for c in counted if not c.outcome.success]
     if refused or wrong or batch.findings:
-        return Verdict(batch.batch, "warn", f"已接收 {accepted} 行，拒收 {refused} 行；{len(wrong)} 项检查有问题，见问题清单。",
-                       f"{accepted} rows accepted, {refused} refused; {len(wrong)} checks found something, see the findings.")
+        return Verdict(
+            batch.batch,
+            "warn",
+            f"已接收 {accepted} 行，拒收 {refused} 行；{len(wrong)} 项检查有问题，见问题清单。",
+            f"{accepted} rows accepted, {refused} refused; {len(wrong)} checks found something, see the findings.",
+        )
     return Verdict(batch.batch, "pass", f"已接收全部 {accepted} 行。", f"All {accepted} rows accepted.")
 
 
@@ -240,17 +261,25 @@ def _commit(run: Run, batch: Batch, contract: Contract, counted: Sequence[Counte
     staged = {"raw": f"raw.{batch.source}", "finding": "quality.finding", "quarantine": "quarantine.row"}
     if verdict.accepted:
         staged["std"] = f"std.{batch.source}"
-    columns: dict[str, Columns] = {
-        f"raw.{batch.source}": raw_columns(contract), f"std.{batch.source}": std_columns(contract)}
+    columns: dict[str, Columns] = {f"raw.{batch.source}": raw_columns(contract), f"std.{batch.source}": std_columns(contract)}
     for name, table in staged.items():
         path = place / f"{name}.parquet"
         if path.is_file() and _has_rows(run, path):
             target = run.workspace.new_file(table, batch.batch)
             os.link(path, target)
             files[table] = (columns.get(table) or TABLES[table][1], target)
-    drop = drop_row(batch.drop_id, batch.source, batch.file_name, batch.sha256,
-                    archive.object_path(run.workspace, batch.sha256).stat().st_size, batch.arrived_at, batch.run,
-                    period=batch.period, outcome="batch", batch=batch.batch)
+    drop = drop_row(
+        batch.drop_id,
+        batch.source,
+        batch.file_name,
+        batch.sha256,
+        archive.object_path(run.workspace, batch.sha256).stat().st_size,
+        batch.arrived_at,
+        batch.run,
+        period=batch.period,
+        outcome="batch",
+        batch=batch.batch,
+    )
     return Commit(
         absent=("ledger.batch", "batch", batch.batch),
         files=files,
@@ -271,7 +300,7 @@ def _has_rows(run: Run, path: Path) -> bool:
 
 def raw_columns(contract: Contract) -> Columns:
     names = ["_batch", "_sheet", *[c.source for c in contract.columns], "_extra", "_defect"]
-    return {**{n: "VARCHAR" for n in names[:2]}, "_row": "BIGINT", **{n: "VARCHAR" for n in names[2:]}}
+    return {**dict.fromkeys(names[:2], "VARCHAR"), "_row": "BIGINT", **dict.fromkeys(names[2:], "VARCHAR")}
 
 
 def std_columns(contract: Contract) -> Columns:
@@ -306,8 +335,10 @@ def _statement_rows(batch: Batch, counted: Sequence[Counted]) -> list[dict[str, 
             if sql not in seen:
                 seen.add(sql)
                 statements.append(("gate", one.check.id, sql))
-    return [{"subject": batch.batch, "stage": stage, "seq": i, "title": title, "sql": sql}
-            for i, (stage, title, sql) in enumerate(statements, 1)]
+    return [
+        {"subject": batch.batch, "stage": stage, "seq": i, "title": title, "sql": sql}
+        for i, (stage, title, sql) in enumerate(statements, 1)
+    ]
 
 
 def _batch_row(run: Run, batch: Batch, contract: Contract, verdict: Verdict) -> dict[str, Any]:

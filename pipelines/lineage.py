@@ -31,8 +31,10 @@ def trace_column(run: Run, wanted: str) -> list[Edge]:
         return _golden(run, table, column)
     if table in run.catalog.contracts:
         return _standard(run.catalog.contract(table), column)
-    raise CatalogError(f"no table `{table}`{nearest(table, [*run.catalog.entities, *run.catalog.contracts])}; "
-                       "write entity.attribute or source.column")
+    raise CatalogError(
+        f"no table `{table}`{nearest(table, [*run.catalog.entities, *run.catalog.contracts])}; "
+        "write entity.attribute or source.column"
+    )
 
 
 def _golden(run: Run, entity_id: str, attribute: str) -> list[Edge]:
@@ -53,10 +55,14 @@ def _standard(contract: Contract, column: str) -> list[Edge]:
     names = [c.name for c in contract.mapped]
     if column not in names:
         raise CatalogError(f"`{contract.id}` has no column `{column}`{nearest(column, names)}")
-    raw = {name: "VARCHAR" for name in ("_batch", "_sheet", "_row", "_defect", *(c.source for c in contract.columns))}
+    raw = dict.fromkeys(("_batch", "_sheet", "_row", "_defect", *(c.source for c in contract.columns)), "VARCHAR")
     origins = column_lineage(column, compile_contract(contract).judged_sql, {"raw": raw, "ref_division": DIVISION})
     rules = [r.name for r in (*contract.clean, *contract.column(column).clean, *contract.column(column).check)]
     how = ", ".join(rules) or "as sent"
     if origins is None:
         return [Edge(f"std.{contract.id}.{column}", None, how)]
-    return [Edge(f"std.{contract.id}.{column}", f"raw.{contract.id}.{o.column}", how) for o in sorted(origins, key=str) if o.table == "raw"]
+    return [
+        Edge(f"std.{contract.id}.{column}", f"raw.{contract.id}.{o.column}", how)
+        for o in sorted(origins, key=str)
+        if o.table == "raw"
+    ]

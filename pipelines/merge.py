@@ -74,9 +74,15 @@ def _merge(run: Run, entity: Entity) -> None:
             "SELECT (SELECT count(*) FROM records), (SELECT count(DISTINCT _record) FROM assigned), count(*) FROM chosen"
         ).fetchall()[0]
     if surviving != placed:
-        raise StageError(f"merge of {entity_id}: {surviving} records survive, {placed} stand in an entity. Nothing was committed.")
-    proof = {"stage": "merge", "rows_in": surviving, "rows_out": {"in_one_entity": placed},
-             "equation": f"{surviving} = {placed} in one of {entities} entities"}
+        raise StageError(
+            f"merge of {entity_id}: {surviving} records survive, {placed} stand in an entity. Nothing was committed."
+        )
+    proof = {
+        "stage": "merge",
+        "rows_in": surviving,
+        "rows_out": {"in_one_entity": placed},
+        "equation": f"{surviving} = {placed} in one of {entities} entities",
+    }
     accepted = fusion.stages[0]["rows_in"]
     commit(run.con, run.workspace, Commit(
         absent=("ledger.fusion", "fusion", fusion.fusion),
@@ -145,9 +151,11 @@ def _chosen(attribute: Attribute) -> str:
     origin = f"t.{quoted(attribute.name + '__from')}"
     value = digest_sql(f"CAST({name} AS VARCHAR)") if attribute.digest else name
     rank = f"authority.{quoted(attribute.name)}"
-    place = (f"struct_pack(v := {value}, record := _record, source := _source, batch := coalesce({origin}.batch, _batch), "
-             f"sheet := CASE WHEN {origin} IS NULL THEN _sheet ELSE {origin}.sheet END, "
-             f"\"row\" := coalesce({origin}.\"row\", _row), rank := {rank}, stale := {origin} IS NOT NULL)")
+    place = (
+        f"struct_pack(v := {value}, record := _record, source := _source, batch := coalesce({origin}.batch, _batch), "
+        f"sheet := CASE WHEN {origin} IS NULL THEN _sheet ELSE {origin}.sheet END, "
+        f'"row" := coalesce({origin}."row", _row), rank := {rank}, stale := {origin} IS NOT NULL)'
+    )
     order = f"row({rank}, {origin} IS NOT NULL, -_recency, CAST({name} AS VARCHAR), _record)"
     return (
         f"arg_min({place}, {order}) FILTER ({name} IS NOT NULL) AS {quoted(attribute.name)},\n"
@@ -168,7 +176,7 @@ def origin_sql(entity: Entity) -> str:
         c = quoted(a.name)
         parts.append(
             f"SELECT _entity, {literal(a.name)} AS attribute, {c}.record AS _record, {c}.source AS _source, {c}.batch AS _batch, "
-            f"{c}.sheet AS _sheet, {c}.\"row\" AS _row, {c}.rank AS authority_rank, "
+            f'{c}.sheet AS _sheet, {c}."row" AS _row, {c}.rank AS authority_rank, '
             f"CASE WHEN {c}.rank > 1 THEN 'unconfirmed' WHEN {c}.stale THEN 'stale' ELSE 'authority' END AS status, "
             f"{quoted(a.name + '__values')} AS values_seen, {quoted(a.name + '__sources')} AS sources_with_value\n"
             f"FROM chosen WHERE {c} IS NOT NULL"

@@ -61,12 +61,14 @@ def _build_divisions(path: Path) -> None:
 def attach_calendar(con: duckdb.DuckDBPyConnection, name: str, first: date, last: date) -> None:
     """Table `calendar` (day, is_working_day, working_days, days): numbers whose difference is a lag."""
     rows = load_calendar(name).rows(first - timedelta(days=1), last)
-    table = pa.table({
-        "day": pa.array([r[0] for r in rows], pa.date32()),
-        "is_working_day": [bool(r[1]) for r in rows],
-        "working_days": pa.array([r[2] for r in rows], pa.int32()),
-        "days": pa.array([(r[0] - date(2000, 1, 1)).days for r in rows], pa.int32()),
-    })
+    table = pa.table(
+        {
+            "day": pa.array([r[0] for r in rows], pa.date32()),
+            "is_working_day": [bool(r[1]) for r in rows],
+            "working_days": pa.array([r[2] for r in rows], pa.int32()),
+            "days": pa.array([(r[0] - date(2000, 1, 1)).days for r in rows], pa.int32()),
+        }
+    )
     con.register("_calendar", table)
     con.execute("CREATE OR REPLACE TEMP TABLE calendar AS FROM _calendar")
     con.unregister("_calendar")

@@ -61,8 +61,13 @@ def open_run(
     instant = told or datetime.now(UTC)
     if instant.tzinfo is None:
         raise ValueError(f"the clock `{instant}` has no time zone; write it as 2026-03-02T08:30:00+08:00")
-    return Run(run_id or f"cli__{instant.isoformat(timespec='seconds')}", instant, place,
-               open_catalog(catalog), simulated=told is not None)
+    return Run(
+        run_id or f"cli__{instant.isoformat(timespec='seconds')}",
+        instant,
+        place,
+        open_catalog(catalog),
+        simulated=told is not None,
+    )
 
 
 def _told(workspace: Workspace) -> datetime | None:

@@ -43,8 +43,7 @@ def scaffold(path: Path) -> str:
     fields = yaml.safe_load((SHIPPED / "standards" / "fields.yaml").read_text(encoding="utf-8"))
     known = {plain(header): (name, field) for name, field in fields.items() for header in field["headers"]}
     taken: set[str] = set()
-    columns = [_column(header, [row[i] for row in sample.rows], known, taken)
-               for i, header in enumerate(sample.header)]
+    columns = [_column(header, [row[i] for row in sample.rows], known, taken) for i, header in enumerate(sample.header)]
     keys = _candidate_keys(columns, sample)
     lines = [
         f"# Made from {path.name} by `dmp contract new`. Correct what is marked with ?, save it as",
@@ -68,8 +67,10 @@ def scaffold(path: Path) -> str:
             body["key"] = True
         body |= {k: v for k, v in column.items() if k not in ("from", "to")}
         lines.append(f"  - {_flow(body)}")
-    lines += ["# A column nobody needs: {from: header, ignore: the reason}",
-              "expect: []                  # punctuality, keys, required and valid values are checked without being written"]
+    lines += [
+        "# A column nobody needs: {from: header, ignore: the reason}",
+        "expect: []                  # punctuality, keys, required and valid values are checked without being written",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -83,7 +84,9 @@ def _sample(path: Path) -> Sample:
 
         book = CalamineWorkbook.from_path(str(path))
         sheet = book.sheet_names[0]
-        grid = [[as_text(c) for c in row] for row in book.get_sheet_by_index(0).to_python(nrows=SAMPLE_ROWS, skip_empty_area=False)]
+        grid = [
+            [as_text(c) for c in row] for row in book.get_sheet_by_index(0).to_python(nrows=SAMPLE_ROWS, skip_empty_area=False)
+        ]
         at = _header_row(grid)
         return _cut("workbook", None, None, sheet if len(book.sheet_names) > 1 else None, at, grid)
     if not head.strip():
@@ -96,7 +99,9 @@ def _sample(path: Path) -> Sample:
     return _cut("delimited", encoding, delimiter, None, _header_row(grid), grid)
 
 
-def _cut(reader: str, encoding: str | None, delimiter: str | None, sheet: str | None, at: int, grid: Sequence[Sequence[str]]) -> Sample:
+def _cut(
+    reader: str, encoding: str | None, delimiter: str | None, sheet: str | None, at: int, grid: Sequence[Sequence[str]]
+) -> Sample:
     header = list(grid[at - 1])
     while header and not header[-1].strip():
         header.pop()
@@ -135,7 +140,9 @@ def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"[+-]?\d[\d,.]*", text))
 
 
-def _column(header: str, values: Sequence[str], known: Mapping[str, tuple[str, Mapping[str, Any]]], taken: set[str]) -> dict[str, Any]:
+def _column(
+    header: str, values: Sequence[str], known: Mapping[str, tuple[str, Mapping[str, Any]]], taken: set[str]
+) -> dict[str, Any]:
     name, field = known.get(plain(header), (None, {}))
     if name is None or name in taken:
         name = _name(header, taken)
@@ -155,7 +162,11 @@ def _name(header: str, taken: set[str]) -> str:
         from pypinyin import lazy_pinyin
 
         text = "_".join(lazy_pinyin(text))
-    base = re.sub(r"_+", "_", re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower())).strip("_")[:40].strip("_")
+    base = (
+        re.sub(r"_+", "_", re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower()))
+        .strip("_")[:40]
+        .strip("_")
+    )
     base = base if base and base[0].isalpha() else f"column_{base}".strip("_")
     name, number = base, 2
     while name in taken:
@@ -188,7 +199,11 @@ def _candidate_keys(columns: Sequence[Mapping[str, Any]], sample: Sample) -> set
 
 
 def _period(name: str) -> list[str]:
-    for pattern, group in ((r"\d{8}", r"(?P<date>\\d{8})"), (r"\d{4}-\d{2}-\d{2}", r"(?P<date>\\d{4}-\\d{2}-\\d{2})"), (r"\d{6}", r"(?P<date>\\d{6})")):
+    for pattern, group in (
+        (r"\d{8}", r"(?P<date>\\d{8})"),
+        (r"\d{4}-\d{2}-\d{2}", r"(?P<date>\\d{4}-\\d{2}-\\d{2})"),
+        (r"\d{6}", r"(?P<date>\\d{6})"),
+    ):
         if re.search(pattern, name):
             before = re.split(pattern, name, maxsplit=1)[0]
             return [f'period: {{from: file_name, pattern: "{re.escape(before)}{group}"}}   # ?']
@@ -209,7 +224,12 @@ def _format(sample: Sample) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    return yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("...").strip()
+    return (
+        yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10_000)
+        .removesuffix("\n")
+        .removesuffix("...")
+        .strip()
+    )
 
 
 def _flow(value: Mapping[str, Any]) -> str:

@@ -49,5 +49,9 @@ def _calls(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _text(schema: dict[str, Any], title: str) -> str:
-    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title},
-                      ensure_ascii=False, indent=1) + "\n"
+    return (
+        json.dumps(
+            {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}, ensure_ascii=False, indent=1
+        )
+        + "\n"
+    )

@@ -11,8 +11,13 @@ from rich.table import Table
 
 def scores_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     """One row per source: scores, grade, counts; below its name the last batch and how its deliveries stood."""
-    table = Table(title="评分 scores: T 及时性 timeliness, Q 质量 quality, O 总分 overall", title_justify="left",
-                  box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title="评分 scores: T 及时性 timeliness, Q 质量 quality, O 总分 overall",
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     table.add_column("来源 source\n[dim]末批 last 应due 迟late 缺missing[/]", no_wrap=True)
     for name in ("T", "Q", "O"):
         table.add_column(name, justify="right")

@@ -131,7 +131,9 @@ def scorecard(run: Run, window: tuple[date, date] | None = None) -> Scorecard:
     return Scorecard(run.now, policy, cards, departments, rank_departments(departments, policy), _entities(run))
 
 
-def _card(run: Run, con: duckdb.DuckDBPyConnection, contract: Contract, policy: Policy, window: tuple[date, date] | None) -> SourceCard:
+def _card(
+    run: Run, con: duckdb.DuckDBPyConnection, contract: Contract, policy: Policy, window: tuple[date, date] | None
+) -> SourceCard:
     today = run.now.astimezone(contract.arrival.zone).date()
     first, last = window or (today - timedelta(days=WINDOW_DAYS.get(contract.arrival.cycle, USUAL_WINDOW) - 1), today)
     batches = _batches(run, contract)
@@ -156,7 +158,8 @@ def _batches(run: Run, contract: Contract) -> list[BatchLine]:
     rows = run.con.execute(
         "SELECT batch, period, version, file_name, sha256, arrived_at, encoding, rows_read, rows_accepted, rows_refused, verdict, "
         "reason_zh, reason_en, verdict <> 'hold' AND version = max(version) FILTER (verdict <> 'hold') OVER (PARTITION BY period) "
-        "FROM lake.ledger.batch WHERE source = ? ORDER BY arrived_at, batch", [contract.id]
+        "FROM lake.ledger.batch WHERE source = ? ORDER BY arrived_at, batch",
+        [contract.id],
     ).fetchall()
     return [BatchLine(*(*row[:5], row[5].astimezone(UTC), *row[6:])) for row in rows]
 
@@ -179,8 +182,11 @@ def _slots(run: Run, contract: Contract, batches: Sequence[BatchLine], window: t
         readable = [b.period for b in batches if b.period[:1].isdigit()]
         local = min(b.arrived_at for b in batches).astimezone(contract.arrival.zone).date()
         begin = min([period_range(cycle, p)[0] for p in readable] or [period_range(cycle, period_of(cycle, local))[0]])
-    slots = [s for s in schedule.slots_due(*window)
-             if s.first_day >= begin and (contract.arrival.until is None or s.first_day <= contract.arrival.until)]
+    slots = [
+        s
+        for s in schedule.slots_due(*window)
+        if s.first_day >= begin and (contract.arrival.until is None or s.first_day <= contract.arrival.until)
+    ]
     arrivals = [Arrival(b.period, b.arrived_at, b.verdict != "hold") for b in batches]
     return judge(slots, arrivals, run.now, schedule.horizon, schedule.calendar)
 
@@ -198,10 +204,39 @@ def _checks(run: Run, contract: Contract, batches: Sequence[BatchLine]) -> tuple
         [[b.batch for b in batches], list(range(len(batches))), contract.id],
     ).fetchall()
     lines, checks = {}, []
-    for (check_id, kind, zh, en, severity, expectation, failing, count, indicator, weight, a, b, floor, target, major, broken) in rows:
+    for (
+        check_id,
+        kind,
+        zh,
+        en,
+        severity,
+        expectation,
+        failing,
+        count,
+        indicator,
+        weight,
+        a,
+        b,
+        floor,
+        target,
+        major,
+        broken,
+    ) in rows:
         lines[check_id] = CheckLine(check_id, kind, zh, en, severity, expectation, failing, count)
-        checks.append(Check(check_id, indicator, weight, _whole(a), _whole(b), _ratio(floor), _ratio(target), major=bool(major),
-                            failed_to_run=bool(broken), kind=kind))
+        checks.append(
+            Check(
+                check_id,
+                indicator,
+                weight,
+                _whole(a),
+                _whole(b),
+                _ratio(floor),
+                _ratio(target),
+                major=bool(major),
+                failed_to_run=bool(broken),
+                kind=kind,
+            )
+        )
     return lines, checks
 
 
@@ -236,7 +271,8 @@ def _ratio(value: Any) -> Decimal | None:
 
 def _drops(run: Run, contract: Contract) -> tuple[tuple[datetime, str, str, str], ...]:
     rows = run.con.execute(
-        "SELECT arrived_at, file_name, outcome, batch FROM lake.ledger.drop WHERE source = ? ORDER BY arrived_at, drop_id", [contract.id]
+        "SELECT arrived_at, file_name, outcome, batch FROM lake.ledger.drop WHERE source = ? ORDER BY arrived_at, drop_id",
+        [contract.id],
     ).fetchall()
     return tuple((row[0].astimezone(UTC), row[1], row[2], row[3]) for row in rows)
 
@@ -244,25 +280,33 @@ def _drops(run: Run, contract: Contract) -> tuple[tuple[datetime, str, str, str]
 def _findings(run: Run, batches: Sequence[str], examples: int = 5) -> tuple[FindingLine, ...]:
     rows = run.con.execute(
         "SELECT code, severity, header, count(*) AS n, "
-        "(array_agg(struct_pack(f := file_name, s := sheet, r := \"row\", z := message_zh, e := message_en) ORDER BY batch, sheet, \"row\"))"
+        '(array_agg(struct_pack(f := file_name, s := sheet, r := "row", z := message_zh, e := message_en) ORDER BY batch, sheet, "row"))'
         f"[:{examples}] FROM lake.quality.finding WHERE batch IN (SELECT unnest($1)) GROUP BY ALL ORDER BY n DESC, code, header",
         [list(batches)],
     ).fetchall()
-    return tuple(FindingLine(code, severity, header, n, tuple((e["f"], e["s"], e["r"], e["z"], e["e"]) for e in some))
-                 for code, severity, header, n, some in rows)
+    return tuple(
+        FindingLine(code, severity, header, n, tuple((e["f"], e["s"], e["r"], e["z"], e["e"]) for e in some))
+        for code, severity, header, n, some in rows
+    )
 
 
 def _merged(run: Run, contract: Contract) -> int | None:
     """Entities in which a row of this source stands; None where it feeds no entity or none was merged yet."""
     if contract.entity is None or not _exists(run, f"{contract.entity}__member"):
         return None
-    return int(run.con.execute(
-        f'SELECT count(DISTINCT _entity) FROM lake.base."{contract.entity}__member" WHERE _source = ?', [contract.id]).fetchall()[0][0])
+    return int(
+        run.con.execute(
+            f'SELECT count(DISTINCT _entity) FROM lake.base."{contract.entity}__member" WHERE _source = ?', [contract.id]
+        ).fetchall()[0][0]
+    )
 
 
 def _exists(run: Run, name: str) -> bool:
-    return bool(run.con.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'base' AND table_name = ?", [name]).fetchall())
+    return bool(
+        run.con.execute(
+            "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'base' AND table_name = ?", [name]
+        ).fetchall()
+    )
 
 
 def _entities(run: Run) -> tuple[Mapping[str, Any], ...]:
@@ -272,14 +316,25 @@ def _entities(run: Run) -> tuple[Mapping[str, Any], ...]:
         if not _exists(run, entity.id):
             continue
         records, entities, linked = run.con.execute(
-            f'SELECT count(*), count(DISTINCT _entity), count(*) FILTER (_link = \'matched\') FROM lake.base."{entity.id}__member"').fetchall()[0]
+            f"SELECT count(*), count(DISTINCT _entity), count(*) FILTER (_link = 'matched') FROM lake.base.\"{entity.id}__member\""
+        ).fetchall()[0]
         fields = run.con.execute(
             f"SELECT attribute, count(*), count(*) FILTER (status = 'authority'), count(*) FILTER (status = 'stale'), "
             f"count(*) FILTER (status = 'unconfirmed'), count(*) FILTER (values_seen > 1) "
-            f'FROM lake.base."{entity.id}__origin" GROUP BY attribute ORDER BY attribute').fetchall()
-        found.append({"entity": entity, "records": records, "entities": entities, "matched": linked,
-                      "fields": [dict(zip(("attribute", "filled", "authority", "stale", "unconfirmed", "contradicted"), f, strict=True))
-                                 for f in fields]})
+            f'FROM lake.base."{entity.id}__origin" GROUP BY attribute ORDER BY attribute'
+        ).fetchall()
+        found.append(
+            {
+                "entity": entity,
+                "records": records,
+                "entities": entities,
+                "matched": linked,
+                "fields": [
+                    dict(zip(("attribute", "filled", "authority", "stale", "unconfirmed", "contradicted"), f, strict=True))
+                    for f in fields
+                ],
+            }
+        )
     return tuple(found)
 
 
@@ -287,9 +342,16 @@ def _departments(cards: Sequence[SourceCard], policy: Policy) -> tuple[Departmen
     found = []
     for department in sorted({c.contract.department.id for c in cards}):
         own = [c for c in cards if c.contract.department.id == department]
-        sources = [DepartmentSource(source=c.contract.id, o=c.score.o.value, role=c.contract.tier,
-                                    due_slots=sum(s.is_due for s in c.slots),
-                                    missing_running=circular(c.slots).longest_missing_run) for c in own]
+        sources = [
+            DepartmentSource(
+                source=c.contract.id,
+                o=c.score.o.value,
+                role=c.contract.tier,
+                due_slots=sum(s.is_due for s in c.slots),
+                missing_running=circular(c.slots).longest_missing_run,
+            )
+            for c in own
+        ]
         fields = CatalogueFields(*_catalogue_fields(own))
         found.append(score_department(department, sources, Corrections(0, 0), fields, policy))
     return tuple(found)
@@ -297,6 +359,9 @@ def _departments(cards: Sequence[SourceCard], policy: Policy) -> tuple[Departmen
 
 def _catalogue_fields(cards: Sequence[SourceCard]) -> tuple[int, int]:
     """Catalogue fields that are filled, of those a resource should have: title in both languages, steward, entity, due, since."""
-    filled = sum(bool(x) for c in cards for x in (
-        c.contract.title.zh, c.contract.title.en, c.contract.steward, c.contract.arrival.due, c.contract.arrival.since))
+    filled = sum(
+        bool(x)
+        for c in cards
+        for x in (c.contract.title.zh, c.contract.title.en, c.contract.steward, c.contract.arrival.due, c.contract.arrival.since)
+    )
     return filled, 5 * len(cards)

@@ -20,12 +20,17 @@ def statements(run: Run, name: str) -> list[tuple[str, str, str]]:
     else:
         raise CatalogError(f"no source or entity `{name}`{nearest(name, [*run.catalog.contracts, *run.catalog.entities])}")
     newest = run.con.execute(
-        f"SELECT {column} FROM lake.ledger.{table} WHERE {where} = ? ORDER BY {order} DESC, {column} DESC LIMIT 1", [name]).fetchall()
+        f"SELECT {column} FROM lake.ledger.{table} WHERE {where} = ? ORDER BY {order} DESC, {column} DESC LIMIT 1", [name]
+    ).fetchall()
     if newest:
         return run.con.execute(
-            "SELECT stage, title, sql FROM lake.ledger.statement WHERE subject = ? ORDER BY seq", [newest[0][0]]).fetchall()
+            "SELECT stage, title, sql FROM lake.ledger.statement WHERE subject = ? ORDER BY seq", [newest[0][0]]
+        ).fetchall()
     if name in run.catalog.contracts:
         compiled = compile_contract(run.catalog.contract(name))
-        return [("clean", "judge every row (no batch yet: this is what would run)", compiled.judged_sql),
-                ("clean", "accepted rows", compiled.std_sql), ("clean", "findings", compiled.findings_sql)]
+        return [
+            ("clean", "judge every row (no batch yet: this is what would run)", compiled.judged_sql),
+            ("clean", "accepted rows", compiled.std_sql),
+            ("clean", "findings", compiled.findings_sql),
+        ]
     return []

@@ -57,16 +57,19 @@ def trace(run: Run, entity_id: str, wanted: str, *, reveal: bool = False) -> Tra
     Personal values are masked unless `reveal`. Raises NotFound with what to try, also where several records fit.
     """
     entity = run.catalog.entity(entity_id)
-    table = f'lake.base.{quoted(entity_id)}'
-    if not run.con.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'base' AND table_name = ?",
-                           [entity_id]).fetchall():
+    table = f"lake.base.{quoted(entity_id)}"
+    if not run.con.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'base' AND table_name = ?", [entity_id]
+    ).fetchall():
         raise NotFound(f"no golden records of {entity_id} yet; `dmp run` makes them once one of its sources has been accepted")
     set_digest_key(run.con, run.workspace)
     tests = ["starts_with(_entity, $1)"]
     for name in dict.fromkeys(n for i in entity.identifiers for n in i.attributes):
         sought = digest_sql("$1") if entity.attribute(name).digest else "$1"
         tests.append(f"CAST({quoted(name)} AS VARCHAR) = {sought}")
-    found = [r[0] for r in run.con.execute(f"SELECT _entity FROM {table} WHERE {' OR '.join(tests)} LIMIT 6", [wanted]).fetchall()]
+    found = [
+        r[0] for r in run.con.execute(f"SELECT _entity FROM {table} WHERE {' OR '.join(tests)} LIMIT 6", [wanted]).fetchall()
+    ]
     if not found:
         raise NotFound(f"no {entity_id} has an id that begins with `{wanted}`, nor that identifier")
     if len(found) > 1:
@@ -79,7 +82,8 @@ def _fields(run: Run, entity_id: str, one: str, reveal: bool) -> tuple[Field, ..
     rows = run.con.execute(
         f"SELECT o.attribute, o.status, o._source, o._batch, o._sheet, o._row, o.values_seen, b.file_name, b.sha256, b.arrived_at "
         f"FROM lake.base.{quoted(entity_id + '__origin')} AS o JOIN lake.ledger.batch AS b ON b.batch = o._batch WHERE o._entity = ?",
-        [one]).fetchall()
+        [one],
+    ).fetchall()
     golden = run.con.execute(f"SELECT * FROM lake.base.{quoted(entity_id)} WHERE _entity = ?", [one])
     values = dict(zip([d[0] for d in golden.description], golden.fetchall()[0], strict=True))
     by_name = {r[0]: r for r in rows}
@@ -91,8 +95,22 @@ def _fields(run: Run, entity_id: str, one: str, reveal: bool) -> tuple[Field, ..
         hide = attribute.personal and not reveal
         value = str(values[attribute.name])
         header, sent = _as_sent(run, source, batch, sheet, row, attribute.name)
-        fields.append(Field(attribute.name, masked(value) if hide and not attribute.digest else value, status, source, file_name, sha256,
-                            arrived, sheet, row, header, sent if sent is None or not hide else masked(sent), seen))
+        fields.append(
+            Field(
+                attribute.name,
+                masked(value) if hide and not attribute.digest else value,
+                status,
+                source,
+                file_name,
+                sha256,
+                arrived,
+                sheet,
+                row,
+                header,
+                sent if sent is None or not hide else masked(sent),
+                seen,
+            )
+        )
     return tuple(fields)
 
 
@@ -104,7 +122,8 @@ def _as_sent(run: Run, source: str, batch: str, sheet: str | None, row: int, att
         return None, None
     cells = run.con.execute(
         f"SELECT {quoted(column.source)} FROM lake.raw.{quoted(source)} WHERE _batch = ? AND _row = ? AND _sheet IS NOT DISTINCT FROM ?",
-        [batch, row, sheet]).fetchall()
+        [batch, row, sheet],
+    ).fetchall()
     return column.source, cells[0][0] if cells else None
 
 
@@ -112,5 +131,7 @@ def _members(run: Run, entity_id: str, one: str) -> tuple[Member, ...]:
     rows = run.con.execute(
         f"SELECT m._source, b.file_name, m._sheet, m._row, m._link, m._identifier, m._probability "
         f"FROM lake.base.{quoted(entity_id + '__member')} AS m JOIN lake.ledger.batch AS b ON b.batch = m._batch "
-        "WHERE m._entity = ? ORDER BY m._source, b.file_name, m._row", [one]).fetchall()
+        "WHERE m._entity = ? ORDER BY m._source, b.file_name, m._row",
+        [one],
+    ).fetchall()
     return tuple(Member(*row) for row in rows)

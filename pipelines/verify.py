@@ -54,7 +54,8 @@ def _archive(run: Run) -> Iterator[str]:
     batches = dict(run.con.execute("SELECT batch, drop_id FROM lake.ledger.batch").fetchall())
     dropped: Counter[str] = Counter()
     for *values, outcome, batch in run.con.execute(
-        f"SELECT {', '.join(columns)}, outcome, batch FROM lake.ledger.drop ORDER BY ALL").fetchall():
+        f"SELECT {', '.join(columns)}, outcome, batch FROM lake.ledger.drop ORDER BY ALL"
+    ).fetchall():
         row = dict(zip(columns, values, strict=True))
         drop_id = row["drop_id"]
         dropped[drop_id] += 1
@@ -70,8 +71,11 @@ def _archive(run: Run) -> Iterator[str]:
         if batch not in batches or (outcome == "batch" and batches[batch] != drop_id):
             yield f"ledger.drop {drop_id}: its batch {batch} is not in ledger.batch"
     yield from (f"ledger.drop {drop_id}: stands {count} times" for drop_id, count in dropped.items() if count > 1)
-    yield from (f"ledger.batch {batch}: its drop {drop_id} is not in ledger.drop"
-                for batch, drop_id in sorted(batches.items()) if drop_id not in dropped)
+    yield from (
+        f"ledger.batch {batch}: its drop {drop_id} is not in ledger.drop"
+        for batch, drop_id in sorted(batches.items())
+        if drop_id not in dropped
+    )
 
 
 def _names(run: Run, sha256: str) -> str:
@@ -104,17 +108,23 @@ def _chain(run: Run) -> Iterator[str]:
 def _rows(run: Run) -> Iterator[str]:
     """Row counts of each batch in raw, std and quarantine are those of the ledger; every stage equation holds."""
     for subject, stage, rows_in, rows_out, equation in run.con.execute(
-        "SELECT subject, stage, rows_in, rows_out, equation FROM lake.ledger.stage ORDER BY ALL").fetchall():
+        "SELECT subject, stage, rows_in, rows_out, equation FROM lake.ledger.stage ORDER BY ALL"
+    ).fetchall():
         if stage in ("collect", "clean", "dedupe", "merge") and sum(json.loads(rows_out).values()) != rows_in:
             yield f"{stage} of {subject}: {equation} does not add up"
-    ledger = {r[0]: r[1:] for r in run.con.execute(
-        "SELECT batch, source, rows_read, rows_accepted, rows_refused, verdict FROM lake.ledger.batch").fetchall()}
+    ledger = {
+        r[0]: r[1:]
+        for r in run.con.execute(
+            "SELECT batch, source, rows_read, rows_accepted, rows_refused, verdict FROM lake.ledger.batch"
+        ).fetchall()
+    }
     counted: dict[str, dict[str, int]] = {"raw": {}, "std": {}, "quarantine": {}}
     for source in sorted({v[0] for v in ledger.values()} | set(archive.sources(run.workspace))):
         for layer in ("raw", "std"):
             if table_columns(run.con, f"{layer}.{source}"):
-                counted[layer] |= dict(run.con.execute(
-                    f'SELECT _batch, count(*) FROM lake.{layer}."{source}" GROUP BY _batch').fetchall())
+                counted[layer] |= dict(
+                    run.con.execute(f'SELECT _batch, count(*) FROM lake.{layer}."{source}" GROUP BY _batch').fetchall()
+                )
     counted["quarantine"] = dict(run.con.execute("SELECT _batch, count(*) FROM lake.quarantine.row GROUP BY _batch").fetchall())
     for batch, (_, read, accepted, refused, verdict) in sorted(ledger.items()):
         wanted = {"raw": read, "std": 0 if verdict == "hold" else accepted, "quarantine": refused}
@@ -141,6 +151,7 @@ def _entities(run: Run) -> Iterator[str]:
         counts = "SELECT rows_surviving, entities FROM lake.ledger.fusion WHERE fusion = ?"
         fusion = f"{entity}#{last_fusion(run, entity)[1]}"
         [(records, entities)] = run.con.execute(
-            f'SELECT (SELECT count(*) FROM lake.base."{entity}__member"), (SELECT count(*) FROM lake.base."{entity}")').fetchall()
+            f'SELECT (SELECT count(*) FROM lake.base."{entity}__member"), (SELECT count(*) FROM lake.base."{entity}")'
+        ).fetchall()
         if run.con.execute(counts, [fusion]).fetchall() != [(records, entities)]:
             yield f"base.{entity}: {records} records in {entities} entities, which is not what the ledger says of {fusion}"

@@ -46,14 +46,23 @@ def kinds() -> Mapping[str, Kind]:
     return {code: Kind(code, **entry) for code, entry in yaml.safe_load(text).items()}
 
 
-def finding(code: str, *, severity: str | None = None, sheet: str | None = None, row: int | None = None,
-            column_name: str | None = None, header: str | None = None, value: str | None = None,
-            **facts: Any) -> Finding:
+def finding(
+    code: str,
+    *,
+    severity: str | None = None,
+    sheet: str | None = None,
+    row: int | None = None,
+    column_name: str | None = None,
+    header: str | None = None,
+    value: str | None = None,
+    **facts: Any,
+) -> Finding:
     """The finding `code` with its sentences filled in from the same facts the test used."""
     kind = kinds()[code]
     words = {"sheet": sheet, "row": row, "header": header, "value": value, **facts}
-    return Finding(code, severity or kind.severity, kind.zh.format(**words), kind.en.format(**words),
-                   sheet, row, column_name, header, value)
+    return Finding(
+        code, severity or kind.severity, kind.zh.format(**words), kind.en.format(**words), sheet, row, column_name, header, value
+    )
 
 
 def masked(value: str) -> str:

@@ -114,8 +114,10 @@ def _retype(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, col
         cast = ", ".join(f"TRY_CAST({quoted(c)} AS {kind}) AS {quoted(c)}" for c, kind in columns.items())
         for (batch,) in con.execute(f"SELECT DISTINCT _batch FROM {table(name)} ORDER BY _batch").fetchall():
             paths.append(workspace.new_file(name, batch))
-            con.execute(f"COPY (SELECT {cast} FROM {table(name)} WHERE _batch = {literal(batch)}) "
-                        f"TO {literal(str(paths[-1]))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)")
+            con.execute(
+                f"COPY (SELECT {cast} FROM {table(name)} WHERE _batch = {literal(batch)}) "
+                f"TO {literal(str(paths[-1]))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+            )
             sync_file(paths[-1])
     con.execute(f"DROP TABLE {table(name)}")
     ensure_table(con, name, columns)

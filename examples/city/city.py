@@ -44,7 +44,10 @@ _FILE_NAMES = {
     "utilities__water_account": "water_account_{}.csv",
 }
 _MONTHLY = (
-    "civil_affairs__social_organisation", "education__student", "human_resources__insured", "taxation__taxpayer",
+    "civil_affairs__social_organisation",
+    "education__student",
+    "human_resources__insured",
+    "taxation__taxpayer",
     "utilities__water_account",
 )
 
@@ -97,9 +100,13 @@ def make_city(out: Path, seed: int = SEED, scale: float = 1.0) -> Made:
     drops = [drop for wave in waves for drop in wave.drops]
     _write_truth(out / "truth", world, waves)
     return Made(
-        waves=len(waves), drops=len(drops), rows=sum(r.is_data for d in drops for r in d.table.rows),
+        waves=len(waves),
+        drops=len(drops),
+        rows=sum(r.is_data for d in drops for r in d.table.rows),
         faults=sum(len(t.faults) for t in {id(d.table): d.table for d in drops}.values()),
-        people=len(world.people), entities=len(world.companies), licences=len(world.licences),
+        people=len(world.people),
+        entities=len(world.companies),
+        licences=len(world.licences),
     )
 
 
@@ -117,9 +124,7 @@ class _World:
             self.rng("social"), numbers, max(8, round(90 * scale)), len(enterprises) + 1, today
         )
         self.companies: list[Company] = enterprises + social
-        self.licences: list[Licence] = firms.make_licences(
-            self.rng("licences"), enterprises, max(60, round(900 * scale)), MONTH
-        )
+        self.licences: list[Licence] = firms.make_licences(self.rng("licences"), enterprises, max(60, round(900 * scale)), MONTH)
         self._employ(enterprises)
         self._divorce()
         self.clean: dict[tuple[str, dt.date], list[Row]] = {}
@@ -158,13 +163,16 @@ class _World:
         by_truth = self.by_truth()
         guardians = {p.household_no: p for p in self.people if p.head}
         of["civil_affairs__social_organisation", MONTH] = extracts.social_organisation(
-            rng, [c for c in self.companies if c.kind.startswith("5")])
+            rng, [c for c in self.companies if c.kind.startswith("5")]
+        )
         of["education__student", MONTH] = extracts.student(rng, [p for p in self.people if p.school], guardians)
         of["human_resources__insured", MONTH] = extracts.insured([p for p in self.people if p.employer], by_truth)
         of["taxation__taxpayer", MONTH] = extracts.taxpayer(
-            rng, [c for c in self.companies if (c.uscc or c.old_reg_no) and rng.random() < 0.86])
+            rng, [c for c in self.companies if (c.uscc or c.old_reg_no) and rng.random() < 0.86]
+        )
         of["utilities__water_account", MONTH] = extracts.water_account(
-            rng, [p for p in self.people if p.head and not p.died and rng.random() < 0.9])
+            rng, [p for p in self.people if p.head and not p.died and rng.random() < 0.9]
+        )
 
     def _day(self, number: int, day: dt.date) -> None:
         """The daily extracts. The first day is the first load: police and market regulation send their whole registers."""
@@ -189,7 +197,8 @@ class _World:
         of["civil_affairs__marriage", day] = extracts.marriage(rng, couples[number::3], day)
         of["market_regulation__enterprise", day] = extracts.enterprise(rng, list(enterprises), day)
         of["market_regulation__licence", day] = extracts.licence(
-            [v for v in old + new if v.type_code in ("SP01", "YX02", "TZ03")])
+            [v for v in old + new if v.type_code in ("SP01", "YX02", "TZ03")]
+        )
         of["credit_office__permit", day] = extracts.permit(new, self.by_truth(), day)
 
     def _recent(self, place: int) -> int | None:
@@ -200,8 +209,13 @@ class _World:
     def table(self, source: str, day: dt.date, plan: str = "usual") -> Table:
         """The file of `source` for `day`, faults and all. Each call makes the same file again, from clean rows."""
         period = f"{day:%Y%m}" if source in _MONTHLY else f"{day:%Y%m%d}"
-        made = Table(source, _FILE_NAMES[source].format(period), HEADERS[source], without_faults(self.clean[source, day]),
-                     period=f"{day:%Y-%m}" if source in _MONTHLY else day.isoformat())
+        made = Table(
+            source,
+            _FILE_NAMES[source].format(period),
+            HEADERS[source],
+            without_faults(self.clean[source, day]),
+            period=f"{day:%Y-%m}" if source in _MONTHLY else day.isoformat(),
+        )
         rng = self.rng(f"faults {source} {day} {plan}")
         {"usual": plans.inject, "hold": plans.inject_hold, "leftovers": plans.inject_leftovers}[plan](made, rng)
         return made
@@ -226,37 +240,63 @@ def _waves(world: _World) -> tuple[Wave, ...]:
     late, missing, held = "police__residence_permit", "civil_affairs__marriage", "credit_office__permit"
     resent, corrected = "market_regulation__licence", "market_regulation__enterprise"
     monday = daily("2", first, without=[late])
-    monday = [replace(d, fate="superseded", note="replaced by the corrected version of Thursday afternoon")
-              if d.table.source == corrected else d for d in monday]
+    monday = [
+        replace(d, fate="superseded", note="replaced by the corrected version of Thursday afternoon")
+        if d.table.source == corrected
+        else d
+        for d in monday
+    ]
     again = next(d.table for d in monday if d.table.source == resent)
     return (
-        Wave("2026-03-02T16:00:00+08:00", "1",
-             "二月份月报：参保人员、纳税人、社会组织",
-             "February registers: insured persons, taxpayers, social organisations",
-             tuple(monthly("1", "human_resources__insured", "taxation__taxpayer", "civil_affairs__social_organisation"))),
-        Wave("2026-03-03T08:30:00+08:00", "2",
-             "3月2日日报（居住证未到）",
-             "Extracts of Monday 2 March; residence permits do not come",
-             tuple(monday)),
-        Wave("2026-03-04T08:30:00+08:00", "3",
-             "3月3日日报（婚姻登记缺报，行政许可文件不合格）；学籍月报",
-             "Extracts of Tuesday 3 March; marriages never come, the permit file is unusable; the school register",
-             (*daily("3", second, without=[missing, held]),
-              drop("3", world.table(held, second, "hold"), "held", "decision number, the key, blank in 70 % of rows"),
-              *monthly("3", "education__student"))),
-        Wave("2026-03-04T08:50:00+08:00", "4",
-             "居住证3月2日数据迟到一个工作日；证照目录重复报送",
-             "Residence permits of 2 March, one working day late; the licence index of 2 March once more, same bytes",
-             (drop("4", world.table(late, first), "late", "one working day after it was due"),
-              drop("4", again, "unchanged", "same bytes as in wave 2"))),
-        Wave("2026-03-05T08:30:00+08:00", "5",
-             "3月4日日报；供水月报",
-             "Extracts of Wednesday 4 March; water accounts",
-             (*daily("5", third), *monthly("5", "utilities__water_account"))),
-        Wave("2026-03-05T14:30:00+08:00", "6",
-             "市场主体3月2日更正版",
-             "A corrected version of the enterprises of 2 March",
-             (drop("6", world.table(corrected, first, "leftovers"), "accepted", "other bytes, same period: supersedes wave 2"),)),
+        Wave(
+            "2026-03-02T16:00:00+08:00",
+            "1",
+            "二月份月报：参保人员、纳税人、社会组织",
+            "February registers: insured persons, taxpayers, social organisations",
+            tuple(monthly("1", "human_resources__insured", "taxation__taxpayer", "civil_affairs__social_organisation")),
+        ),
+        Wave(
+            "2026-03-03T08:30:00+08:00",
+            "2",
+            "3月2日日报（居住证未到）",
+            "Extracts of Monday 2 March; residence permits do not come",
+            tuple(monday),
+        ),
+        Wave(
+            "2026-03-04T08:30:00+08:00",
+            "3",
+            "3月3日日报（婚姻登记缺报，行政许可文件不合格）；学籍月报",
+            "Extracts of Tuesday 3 March; marriages never come, the permit file is unusable; the school register",
+            (
+                *daily("3", second, without=[missing, held]),
+                drop("3", world.table(held, second, "hold"), "held", "decision number, the key, blank in 70 % of rows"),
+                *monthly("3", "education__student"),
+            ),
+        ),
+        Wave(
+            "2026-03-04T08:50:00+08:00",
+            "4",
+            "居住证3月2日数据迟到一个工作日；证照目录重复报送",
+            "Residence permits of 2 March, one working day late; the licence index of 2 March once more, same bytes",
+            (
+                drop("4", world.table(late, first), "late", "one working day after it was due"),
+                drop("4", again, "unchanged", "same bytes as in wave 2"),
+            ),
+        ),
+        Wave(
+            "2026-03-05T08:30:00+08:00",
+            "5",
+            "3月4日日报；供水月报",
+            "Extracts of Wednesday 4 March; water accounts",
+            (*daily("5", third), *monthly("5", "utilities__water_account")),
+        ),
+        Wave(
+            "2026-03-05T14:30:00+08:00",
+            "6",
+            "市场主体3月2日更正版",
+            "A corrected version of the enterprises of 2 March",
+            (drop("6", world.table(corrected, first, "leftovers"), "accepted", "other bytes, same period: supersedes wave 2"),),
+        ),
     )
 
 
@@ -273,9 +313,15 @@ def _write_drops(out: Path, waves: Sequence[Wave]) -> None:
 
 def _write_schedule(path: Path, waves: Sequence[Wave], seed: int, scale: float) -> None:
     data = [
-        {"at": w.at, "note_zh": w.note_zh, "note_en": w.note_en, "drops": [
-            {"file": d.path, "department": d.table.source.split("__")[0], "name": d.table.name, "source": d.table.source}
-            for d in w.drops]}
+        {
+            "at": w.at,
+            "note_zh": w.note_zh,
+            "note_en": w.note_en,
+            "drops": [
+                {"file": d.path, "department": d.table.source.split("__")[0], "name": d.table.name, "source": d.table.source}
+                for d in w.drops
+            ],
+        }
         for w in waves
     ]
     path.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", newline="\n")
@@ -299,33 +345,152 @@ def _write_truth(out: Path, world: _World, waves: Sequence[Wave]) -> None:
             if row.truth:
                 sources.setdefault(row.truth, set()).add(table.source)
         for fault in table.faults:
-            faults.append((
-                drop.path, sheet, numbers[id(fault.row)], fault.column, fault.code, fault.kind, fault.original, fault.written,
-                fault.detection, "yes" if fault.covered else "no", fault.reason,
-            ))
+            faults.append(
+                (
+                    drop.path,
+                    sheet,
+                    numbers[id(fault.row)],
+                    fault.column,
+                    fault.code,
+                    fault.kind,
+                    fault.original,
+                    fault.written,
+                    fault.detection,
+                    "yes" if fault.covered else "no",
+                    fault.reason,
+                )
+            )
     _csv(out / "rows.csv", ("file", "sheet", "row", "source", "truth", "kind"), rows)
-    _csv(out / "faults.csv", ("file", "sheet", "row", "column", "code", "kind", "original", "written", "detection", "covered",
-                              "reason"), faults)
+    _csv(
+        out / "faults.csv",
+        ("file", "sheet", "row", "column", "code", "kind", "original", "written", "detection", "covered", "reason"),
+        faults,
+    )
     _csv(out / "files.csv", ("wave", "at", "file", "source", "period", "fate", "note"), _fates(waves))
-    _csv(out / "people.csv", (
-        "truth", "resident_id", "person_name", "former_name", "sex_code", "ethnic_code", "birth_date", "hukou_division",
-        "hukou_address", "residence_division", "residence_address", "phone", "marital_code", "person_status", "death_date",
-        "employer", "school_name", "sources",
-    ), [(p.truth, p.resident_id, p.name, p.former_name, p.sex, p.ethnic, p.born.isoformat(), p.hukou_division,
-         p.hukou_address, p.residence_division, p.residence_address, p.phone, p.marital, "9" if p.died else "0",
-         text_of(p.died), p.employer, p.school, " ".join(sorted(sources.get(p.truth, ())))) for p in world.people])
-    _csv(out / "entities.csv", (
-        "truth", "uscc", "old_reg_no", "entity_name", "former_name", "legal_rep_name", "address", "phone", "industry_code",
-        "capital_10k_cny", "established_on", "division_code", "entity_status", "cancelled_on", "tax_status", "sources",
-    ), [(c.truth, c.uscc, c.old_reg_no, c.name, c.former_name, c.legal_rep, c.address, c.phone, c.industry, str(c.capital),
-         c.established.isoformat(), c.division, c.status, text_of(c.cancelled), c.tax_status,
-         " ".join(sorted(sources.get(c.truth, ())))) for c in world.companies])
-    _csv(out / "licences.csv", (
-        "truth", "licence_no", "licence_type", "holder", "holder_name", "holder_uscc", "issuer_name", "decision_no", "issued_on",
-        "valid_from", "valid_to", "licence_status", "sources",
-    ), [(v.truth, v.number, v.type_name, v.holder, v.holder_name, v.holder_uscc, v.issuer, v.decision_no, v.issued.isoformat(),
-         v.valid_from.isoformat(), v.valid_to.isoformat(), v.status, " ".join(sorted(sources.get(v.truth, ()))))
-        for v in world.licences])
+    _csv(
+        out / "people.csv",
+        (
+            "truth",
+            "resident_id",
+            "person_name",
+            "former_name",
+            "sex_code",
+            "ethnic_code",
+            "birth_date",
+            "hukou_division",
+            "hukou_address",
+            "residence_division",
+            "residence_address",
+            "phone",
+            "marital_code",
+            "person_status",
+            "death_date",
+            "employer",
+            "school_name",
+            "sources",
+        ),
+        [
+            (
+                p.truth,
+                p.resident_id,
+                p.name,
+                p.former_name,
+                p.sex,
+                p.ethnic,
+                p.born.isoformat(),
+                p.hukou_division,
+                p.hukou_address,
+                p.residence_division,
+                p.residence_address,
+                p.phone,
+                p.marital,
+                "9" if p.died else "0",
+                text_of(p.died),
+                p.employer,
+                p.school,
+                " ".join(sorted(sources.get(p.truth, ()))),
+            )
+            for p in world.people
+        ],
+    )
+    _csv(
+        out / "entities.csv",
+        (
+            "truth",
+            "uscc",
+            "old_reg_no",
+            "entity_name",
+            "former_name",
+            "legal_rep_name",
+            "address",
+            "phone",
+            "industry_code",
+            "capital_10k_cny",
+            "established_on",
+            "division_code",
+            "entity_status",
+            "cancelled_on",
+            "tax_status",
+            "sources",
+        ),
+        [
+            (
+                c.truth,
+                c.uscc,
+                c.old_reg_no,
+                c.name,
+                c.former_name,
+                c.legal_rep,
+                c.address,
+                c.phone,
+                c.industry,
+                str(c.capital),
+                c.established.isoformat(),
+                c.division,
+                c.status,
+                text_of(c.cancelled),
+                c.tax_status,
+                " ".join(sorted(sources.get(c.truth, ()))),
+            )
+            for c in world.companies
+        ],
+    )
+    _csv(
+        out / "licences.csv",
+        (
+            "truth",
+            "licence_no",
+            "licence_type",
+            "holder",
+            "holder_name",
+            "holder_uscc",
+            "issuer_name",
+            "decision_no",
+            "issued_on",
+            "valid_from",
+            "valid_to",
+            "licence_status",
+            "sources",
+        ),
+        [
+            (
+                v.truth,
+                v.number,
+                v.type_name,
+                v.holder,
+                v.holder_name,
+                v.holder_uscc,
+                v.issuer,
+                v.decision_no,
+                v.issued.isoformat(),
+                v.valid_from.isoformat(),
+                v.valid_to.isoformat(),
+                v.status,
+                " ".join(sorted(sources.get(v.truth, ()))),
+            )
+            for v in world.licences
+        ],
+    )
 
 
 def _fates(waves: Sequence[Wave]) -> list[tuple[str, ...]]:

@@ -115,14 +115,27 @@ def make_social_organisations(rng: Random, numbers: Numbers, count: int, first: 
         word = rng.choice(names.SOCIAL)
         kind = "53" if word.endswith("基金会") else "52" if word.endswith(("中心", "大学")) else "51"
         uscc = numbers.credit_code(kind, division)
-        made.append(Company(
-            truth=f"E{i:06d}", kind=kind, register_no=f"民社登{i:06d}", uscc=uscc, old_reg_no="",
-            name=names.CITY + names.company_brand(rng) + word,
-            legal_rep=names.person_name(rng, rng.choice("12")), phone=numbers.fixed_phone(),
-            capital=rng.choice((3, 5, 10, 30, 200)), established=today - dt.timedelta(days=rng.randrange(100, 9000)),
-            industry="S9421", division=division, address=names.business_address(rng, division), status="存续",
-            cancelled=None, tax_no=uscc, tax_status="03",
-        ))
+        made.append(
+            Company(
+                truth=f"E{i:06d}",
+                kind=kind,
+                register_no=f"民社登{i:06d}",
+                uscc=uscc,
+                old_reg_no="",
+                name=names.CITY + names.company_brand(rng) + word,
+                legal_rep=names.person_name(rng, rng.choice("12")),
+                phone=numbers.fixed_phone(),
+                capital=rng.choice((3, 5, 10, 30, 200)),
+                established=today - dt.timedelta(days=rng.randrange(100, 9000)),
+                industry="S9421",
+                division=division,
+                address=names.business_address(rng, division),
+                status="存续",
+                cancelled=None,
+                tax_no=uscc,
+                tax_status="03",
+            )
+        )
     return made
 
 
@@ -138,8 +151,11 @@ def true_changes(rng: Random, companies: list[Company], share: float) -> list[Co
             company = replace(company, address=names.business_address(rng, company.division))
         else:
             brand = names.company_brand(rng)
-            ending = next(e for e in ("股份有限公司", "有限责任公司", "有限公司", "合作社", "商行", "经营部", "店")
-                          if company.name.endswith(e))
+            ending = next(
+                e
+                for e in ("股份有限公司", "有限责任公司", "有限公司", "合作社", "商行", "经营部", "店")
+                if company.name.endswith(e)
+            )
             word = dict(names.INDUSTRIES).get(company.industry, "") if company.kind != "93" else "农民专业"
             company = replace(company, former_name=company.name, name=names.CITY + brand + word + ending)
         companies[i] = company
@@ -158,10 +174,21 @@ def make_licences(rng: Random, companies: list[Company], count: int, today: dt.d
         issued = today - dt.timedelta(days=rng.randrange(0, 4) if recent else rng.randrange(30, 2300))
         valid_to = issued.replace(year=issued.year + 5, day=min(issued.day, 28)) - dt.timedelta(days=1)
         status = "过期" if valid_to < today else rng.choices(("有效", "注销", "吊销"), (95, 4, 1))[0]
-        made.append(Licence(
-            truth=f"L{i:06d}", number=f"{type_code[:2]}{holder.division}{issued.year}{i:06d}",
-            type_code=type_code, type_name=type_name, holder=holder.truth, holder_name=holder.name,
-            holder_uscc=holder.uscc, issuer=issuer, decision_no=f"云{word}〔{issued.year}〕{i:05d}号",
-            issued=issued, valid_from=issued, valid_to=valid_to, status="有效" if recent else status,
-        ))
+        made.append(
+            Licence(
+                truth=f"L{i:06d}",
+                number=f"{type_code[:2]}{holder.division}{issued.year}{i:06d}",
+                type_code=type_code,
+                type_name=type_name,
+                holder=holder.truth,
+                holder_name=holder.name,
+                holder_uscc=holder.uscc,
+                issuer=issuer,
+                decision_no=f"云{word}〔{issued.year}〕{i:05d}号",
+                issued=issued,
+                valid_from=issued,
+                valid_to=valid_to,
+                status="有效" if recent else status,
+            )
+        )
     return made

@@ -33,8 +33,16 @@ class Injector:
         self.delimiter = delimiter
 
     def value(
-        self, code: str, kind: str, column: str, rate: float, change: Change, detection: str,
-        uncovered: str = "", fits: Fits | None = None, at_most: float = 0.5,
+        self,
+        code: str,
+        kind: str,
+        column: str,
+        rate: float,
+        change: Change,
+        detection: str,
+        uncovered: str = "",
+        fits: Fits | None = None,
+        at_most: float = 0.5,
     ) -> None:
         """Change one cell in `rate` of the rows, but in no more than `at_most` of those that it fits.
 
@@ -61,8 +69,15 @@ class Injector:
                 detection = "unreadable:phone"
             elif word.isdigit():
                 detection, uncovered = "none", "has the form of a number; nobody can tell from the digits alone"
-            self.value("D07", "placeholder", column, rate / len(words), lambda c, w=word: w if c[column] else None,  # type: ignore[misc]
-                       detection, uncovered)
+            self.value(
+                "D07",
+                "placeholder",
+                column,
+                rate / len(words),
+                lambda c, w=word: w if c[column] else None,  # type: ignore[misc]
+                detection,
+                uncovered,
+            )
 
     def duplicate_rows(self, rate: float) -> None:
         if self._is_full():
@@ -163,8 +178,9 @@ class Injector:
     def _insert(self, row: Row, at: int) -> None:
         self.table.rows.insert(min(at, len(self.table.rows)), row)
 
-    def _note(self, row: Row, column: str, code: str, kind: str, original: str, written: str, detection: str,
-              uncovered: str = "") -> None:
+    def _note(
+        self, row: Row, column: str, code: str, kind: str, original: str, written: str, detection: str, uncovered: str = ""
+    ) -> None:
         row.has_fault = True
         self.table.faults.append(
             Fault(row, column, code, kind, original, written, detection, covered=not uncovered, reason=uncovered)
@@ -188,9 +204,11 @@ def full_id(column: str) -> Fits:
 
 def as_number(column: str) -> Change:
     """What Excel makes of an identity number in a cell of type number: 15 digits kept, shown as 1.10105E+17."""
+
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         text = _text(cells, column)
         return float(f"{float(text):.14e}") if text.isdigit() else None
+
     return change
 
 
@@ -203,6 +221,7 @@ def fifteen_digits(column: str) -> Change:
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         text = _text(cells, column)
         return text[:6] + text[8:17] if text[6:8] == "19" else None
+
     return change
 
 
@@ -226,24 +245,29 @@ def wrong_check_digit(column: str) -> Change:
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         text = _text(cells, column)
         return text[:-1] + ("0" if text[-1] != "0" else "1") if len(text) == 18 else None
+
     return change
 
 
 def impossible_date(column: str, check: Callable[[str], str]) -> Change:
     """30 February with a check digit that is right for it."""
+
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         text = _text(cells, column)
         first_17 = text[:10] + "0230" + text[14:17]
         return first_17 + check(first_17) if len(text) == 18 else None
+
     return change
 
 
 def unknown_division(column: str, check: Callable[[str], str]) -> Change:
     """A division that never was (78....), with a check digit that is right for it."""
+
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         text = _text(cells, column)
         first_17 = "780199" + text[6:17]
         return first_17 + check(first_17) if len(text) == 18 else None
+
     return change
 
 
@@ -304,14 +328,17 @@ def other_legal_form(column: str) -> Change:
         if text.endswith("有限公司") and not text.endswith("股份有限公司"):
             return text.removesuffix("有限公司") + "有限责任公司"
         return None
+
     return change
 
 
 def letters_for_digits(column: str) -> Change:
     """O for 0 and I for 1: letters that a unified credit code never has."""
+
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         text = _text(cells, column)
         return text[:8] + text[8:].replace("0", "O", 1) if "0" in text[8:] else text[:1] + text[1:].replace("1", "I", 1)
+
     return change
 
 
@@ -321,10 +348,12 @@ def organisation_code_only(column: str) -> Change:
 
 def short_address(column: str) -> Change:
     """Without city and district, and with 幢 for 栋, as many clerks write."""
+
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         text = _text(cells, column)
         head, district, rest = text.partition("区")
         return rest.replace("栋", "幢") if district and head.startswith(names.CITY) else None
+
     return change
 
 
@@ -332,16 +361,19 @@ def without_room(column: str) -> Change:
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         head, unit, _ = _text(cells, column).partition("单元")
         return head if unit else None
+
     return change
 
 
 def date_text(column: str, form: str) -> Change:
     """The date in another spelling; the cell may hold a date, 2026-03-02 or 20260302."""
+
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         day = day_of(cells[column])
         if day is None or (form == "serial" and day < _FIRST_SERIAL):
             return None
         return _spell(day, form)
+
     return change
 
 
@@ -371,17 +403,21 @@ def day_of(value: Cell) -> dt.date | None:
 
 def days_from(column: str, days: int, form: str) -> Change:
     """A date some days away from the one in `column`, in the file's own spelling."""
+
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         day = day_of(cells[column])
         return None if day is None else (day + dt.timedelta(days=days)).strftime(form)
+
     return change
 
 
 def typed_date(column: str, days: int) -> Change:
     """The same for a workbook cell of type date."""
+
     def change(cells: Mapping[str, Cell]) -> Cell | None:
         value = cells[column]
         return value + dt.timedelta(days=days) if isinstance(value, dt.date) else None
+
     return change
 
 

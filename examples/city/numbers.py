@@ -25,9 +25,7 @@ def resident_id_check(first_17: str) -> str:
 
 
 def organisation_check(first_8: str) -> str:
-    total = sum(
-        _ORGANISATION_ALPHABET.index(c) * weight for c, weight in zip(first_8, _ORGANISATION_WEIGHTS, strict=True)
-    )
+    total = sum(_ORGANISATION_ALPHABET.index(c) * weight for c, weight in zip(first_8, _ORGANISATION_WEIGHTS, strict=True))
     check = 11 - total % 11
     return {10: "X", 11: "0"}.get(check, str(check))
 

@@ -131,8 +131,9 @@ def true_changes(rng: Random, numbers: Numbers, people: list[Person], share: flo
         elif roll < 0.85:
             division = rng.choice(tuple(names.DISTRICTS))
             home = names.address(rng, division)
-            person = replace(person, hukou_division=division, hukou_address=home,
-                             residence_division=division, residence_address=home)
+            person = replace(
+                person, hukou_division=division, hukou_address=home, residence_division=division, residence_address=home
+            )
         elif roll < 0.95 and "·" not in person.name:
             name = names.person_name(rng, person.sex, _surname(person.name))
             person = replace(person, former_name=person.name, name=name)

@@ -38,14 +38,27 @@ def _resident(put: Injector) -> None:
     put.value("D03", "lower_case_x", number, 0.004, f.lower_x(number), "repair:resident_id")
     put.value("D05", "number_of_another", number, 0.003, f.from_another_row(put.table, number, put.rng), "expect:key_is_unique")
     put.value("D06", "sex_disagrees", "性别", 0.004, f.mapped("性别", {"1": "2", "2": "1"}), "expect:sex_agrees_with_id")
-    put.value("D09", "abolished_division", "户籍地区划", 0.006, f.mapped("户籍地区划", {"440403": ABOLISHED_DIVISION}),
-              "check:division_known")
+    put.value(
+        "D09",
+        "abolished_division",
+        "户籍地区划",
+        0.006,
+        f.mapped("户籍地区划", {"440403": ABOLISHED_DIVISION}),
+        "check:division_known",
+    )
     put.value("D14", "space_inside", name, 0.006, f.inner_space(name), "repair:person_name")
     put.value("D14", "other_middle_dot", name, 0.002, f.other_dot(name, "•"), "repair:person_name")
     put.value("D14", "trailing_mark", name, 0.003, f.ending(name, "*"), "repair:person_name")
     put.value("D01", "private_use_character", name, 0.002, f.ending(name, "\ue000"), "reader:character_private_use")
-    put.value("D22", "death_before_birth", "死亡日期", 0.001, f.days_from("出生日期", -400, "%Y%m%d"), _IN_ORDER,
-              fits=lambda row: bool(row.cells["死亡日期"]))
+    put.value(
+        "D22",
+        "death_before_birth",
+        "死亡日期",
+        0.001,
+        f.days_from("出生日期", -400, "%Y%m%d"),
+        _IN_ORDER,
+        fits=lambda row: bool(row.cells["死亡日期"]),
+    )
     put.placeholder("联系电话", ("无", "不详", "11111111", "13800000000"), 0.01)
     put.value("D27", "short_address", "现住地址", 0.01, f.short_address("现住地址"), "none", _ADDRESS)
     put.duplicate_rows(0.004)
@@ -62,8 +75,15 @@ def _residence_permit(put: Injector) -> None:
     put.placeholder("联系电话", ("不详", "0", "13800000000"), 0.015)
     put.value("D07", "end_of_time", "有效期至", 0.008, f.constant("9999-12-31"), _PRESENT)
     put.value("D09", "four_digits", "居住地区划", 0.01, lambda c: str(c["居住地区划"])[:4], "unreadable:division_code")
-    put.value("D09", "nine_digits", "居住地区划", 0.006, lambda c: f"{c['居住地区划']}001", "none",
-              "nine digits are a code too; the first six are right")
+    put.value(
+        "D09",
+        "nine_digits",
+        "居住地区划",
+        0.006,
+        lambda c: f"{c['居住地区划']}001",
+        "none",
+        "nine digits are a code too; the first six are right",
+    )
     put.value("D27", "without_room", "居住地址", 0.015, f.without_room("居住地址"), "none", _ADDRESS)
     put.value("D27", "short_address", "居住地址", 0.015, f.short_address("居住地址"), "none", _ADDRESS)
     put.value("D22", "expired_before_registered", "有效期至", 0.008, f.days_from("登记日期", -30, "%Y-%m-%d"), _IN_ORDER)
@@ -98,10 +118,24 @@ def _social_organisation(put: Injector) -> None:
 def _student(put: Injector) -> None:
     number = "身份证件号"
     put.value("D02", "number_as_number", number, 0.01, f.as_number(number), _NUMBER_CELL, fits=f.full_id(number))
-    put.value("D06", "sex_disagrees", "性别", 0.008, f.mapped("性别", {"1": "2", "2": "1"}), "expect:sex_agrees_with_id",
-              fits=f.full_id(number))
-    put.value("D06", "birth_disagrees", "出生日期", 0.008, f.typed_date("出生日期", 31), "expect:birth_agrees_with_id",
-              fits=f.full_id(number))
+    put.value(
+        "D06",
+        "sex_disagrees",
+        "性别",
+        0.008,
+        f.mapped("性别", {"1": "2", "2": "1"}),
+        "expect:sex_agrees_with_id",
+        fits=f.full_id(number),
+    )
+    put.value(
+        "D06",
+        "birth_disagrees",
+        "出生日期",
+        0.008,
+        f.typed_date("出生日期", 31),
+        "expect:birth_agrees_with_id",
+        fits=f.full_id(number),
+    )
     put.value("D08", "word_for_code", "性别", 0.015, f.mapped("性别", {"1": "男", "2": "女"}), "repair:sex_code")
     put.value("D08", "word_for_code", "民族", 0.015, f.mapped("民族", {"01": "汉"}), _IN_TABLE)
     for form in ("slashes", "english", "serial"):
@@ -135,19 +169,37 @@ def _insured(put: Injector) -> None:
 
 def _enterprise(put: Injector) -> None:
     code, name = "统一社会信用代码", "企业名称"
-    put.value("D16", "letters_for_digits", code, 0.006, f.letters_for_digits(code), _CREDIT_CODE,
-              fits=f.full_id(code))
+    put.value("D16", "letters_for_digits", code, 0.006, f.letters_for_digits(code), _CREDIT_CODE, fits=f.full_id(code))
     put.value("D16", "lower_case", code, 0.006, lambda c: str(c[code]).lower(), "repair:credit_code")
     put.value("D15", "half_width_brackets", name, 0.02, f.half_width_brackets(name), "repair:entity_name")
-    put.value("D17", "other_status_word", "登记状态", 0.015,
-              lambda c: put.rng.choice(("在业", "开业", "在营", "正常")) if c["登记状态"] == "存续" else None,
-              _IN_TABLE)
-    put.value("D19", "yuan_for_10000_yuan", _CAPITAL, 0.01, lambda c: f"{c[_CAPITAL]}0000", "expect:value_between",
-              fits=lambda row: int(str(row.cells[_CAPITAL])) >= 200)
+    put.value(
+        "D17",
+        "other_status_word",
+        "登记状态",
+        0.015,
+        lambda c: put.rng.choice(("在业", "开业", "在营", "正常")) if c["登记状态"] == "存续" else None,
+        _IN_TABLE,
+    )
+    put.value(
+        "D19",
+        "yuan_for_10000_yuan",
+        _CAPITAL,
+        0.01,
+        lambda c: f"{c[_CAPITAL]}0000",
+        "expect:value_between",
+        fits=lambda row: int(str(row.cells[_CAPITAL])) >= 200,
+    )
     put.value("D19", "unit_in_the_value", _CAPITAL, 0.006, lambda c: f"{c[_CAPITAL]}万元", "unreadable:number")
     put.value("D20", "without_section_letter", "行业代码", 0.01, lambda c: str(c["行业代码"])[1:], "expect:value_matches")
-    put.value("D22", "cancelled_before_established", "注吊销日期", 0.004, f.days_from("成立日期", -90, "%Y-%m-%d"), _IN_ORDER,
-              fits=lambda row: bool(row.cells["注吊销日期"]))
+    put.value(
+        "D22",
+        "cancelled_before_established",
+        "注吊销日期",
+        0.004,
+        f.days_from("成立日期", -90, "%Y-%m-%d"),
+        _IN_ORDER,
+        fits=lambda row: bool(row.cells["注吊销日期"]),
+    )
     put.value("D21", "date_chinese", "成立日期", 0.01, f.date_text("成立日期", "chinese"), "repair:date_any_format")
     put.placeholder("联系电话", ("无", "0", "不详"), 0.01)
     put.duplicate_rows(0.005)
@@ -166,8 +218,7 @@ def _enterprise_corrected(put: Injector) -> None:
 def _licence(put: Injector) -> None:
     put.value("D28", "expired_shown_valid", "证照状态", 0.01, f.mapped("证照状态", {"过期": "有效"}), "expect:sql")
     put.value("D28", "holder_code_missing", "持证主体代码", 0.01, f.constant(""), _PRESENT)
-    put.value("D16", "letters_for_digits", "持证主体代码", 0.006, f.letters_for_digits("持证主体代码"),
-              _CREDIT_CODE)
+    put.value("D16", "letters_for_digits", "持证主体代码", 0.006, f.letters_for_digits("持证主体代码"), _CREDIT_CODE)
     put.value("D21", "date_slashes", "有效期止", 0.01, f.date_text("有效期止", "slashes"), "repair:date_any_format")
     put.value("D21", "date_serial", "颁发日期", 0.006, f.date_text("颁发日期", "serial"), "repair:date_any_format")
     put.value("D15", "half_width_brackets", "持证主体名称", 0.01, f.half_width_brackets("持证主体名称"), "repair:entity_name")
@@ -181,20 +232,44 @@ def _taxpayer(put: Injector) -> None:
         return bool(row.cells["原工商注册号"]) and bool(row.cells[code])
 
     put.value("D01", "question_mark", "法定代表人姓名", 1, f.question_marks("法定代表人姓名"), _NAME_SHAPE, at_most=1)
-    put.value("D16", "old_number_only", code, 0.015, f.constant(""), "none",
-              "allowed: an old registration number alone identifies too", fits=had_old_number)
-    put.value("D16", "old_number_for_code", code, 0.01, lambda c: c["原工商注册号"], "unreadable:credit_code",
-              fits=had_old_number)
+    put.value(
+        "D16",
+        "old_number_only",
+        code,
+        0.015,
+        f.constant(""),
+        "none",
+        "allowed: an old registration number alone identifies too",
+        fits=had_old_number,
+    )
+    put.value(
+        "D16", "old_number_for_code", code, 0.01, lambda c: c["原工商注册号"], "unreadable:credit_code", fits=had_old_number
+    )
     put.value("D16", "letters_for_digits", code, 0.008, f.letters_for_digits(code), _CREDIT_CODE, fits=f.full_id(code))
     put.value("D16", "organisation_code_only", code, 0.006, f.organisation_code_only(code), "unreadable:credit_code")
     put.value("D15", "half_width_brackets", name, 0.02, f.half_width_brackets(name), "repair:entity_name")
     put.value("D15", "other_legal_form", name, 0.015, f.other_legal_form(name), _CONFLICT, _TWO_SOURCES)
-    put.value("D17", "revoked_taxed_as_normal", "纳税人状态代码", 0.01, f.mapped("纳税人状态代码", {"05": "03"}),
-              "none", _NO_RULE)
-    put.value("D18", "other_legal_representative", "法定代表人姓名", 0.015,
-              f.from_another_row(put.table, "法定代表人姓名", put.rng), _CONFLICT, _TWO_SOURCES)
-    put.value("D19", "yuan_for_10000_yuan", _CAPITAL, 0.01, lambda c: f"{c[_CAPITAL]}0000", "expect:value_between",
-              fits=lambda row: int(str(row.cells[_CAPITAL])) >= 200)
+    put.value(
+        "D17", "revoked_taxed_as_normal", "纳税人状态代码", 0.01, f.mapped("纳税人状态代码", {"05": "03"}), "none", _NO_RULE
+    )
+    put.value(
+        "D18",
+        "other_legal_representative",
+        "法定代表人姓名",
+        0.015,
+        f.from_another_row(put.table, "法定代表人姓名", put.rng),
+        _CONFLICT,
+        _TWO_SOURCES,
+    )
+    put.value(
+        "D19",
+        "yuan_for_10000_yuan",
+        _CAPITAL,
+        0.01,
+        lambda c: f"{c[_CAPITAL]}0000",
+        "expect:value_between",
+        fits=lambda row: int(str(row.cells[_CAPITAL])) >= 200,
+    )
     put.value("D20", "without_section_letter", "行业代码", 0.02, lambda c: str(c["行业代码"])[1:], "expect:value_matches")
     put.value("D20", "three_digits", "行业代码", 0.01, lambda c: str(c["行业代码"])[1:4], "expect:value_matches")
     put.placeholder("联系电话", ("无", "NULL", "0"), 0.015)
@@ -209,8 +284,14 @@ def _permit(put: Injector) -> None:
     put.value("D22", "decided_after_expiry", "XK_YXQZI", 0.015, f.days_from(decided, -60, "%Y-%m-%d"), _IN_ORDER)
     put.value("D23", "published_late", decided, 0.02, f.days_from(decided, -40, "%Y-%m-%d"), "expect:record_lag")
     put.value("D23", "other_month", "SJC", 0.01, f.days_from("SJC", -35, "%Y-%m-%d"), "expect:rows_in_period")
-    put.value("D24", "square_brackets", "XK_WSH", 0.015, lambda c: str(c["XK_WSH"]).replace("〔", "[").replace("〕", "]"),
-              "expect:value_matches")
+    put.value(
+        "D24",
+        "square_brackets",
+        "XK_WSH",
+        0.015,
+        lambda c: str(c["XK_WSH"]).replace("〔", "[").replace("〕", "]"),
+        "expect:value_matches",
+    )
     put.value("D21", "date_compact", "XK_YXQZ", 0.015, f.date_text("XK_YXQZ", "compact"), "repair:date_any_format")
     put.value("D08", "word_for_code", "XK_ZT", 0.015, f.mapped("XK_ZT", {"0": "正常"}), "expect:value_in_set")
 

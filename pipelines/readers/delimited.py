@@ -189,7 +189,8 @@ def _fast(base: Reading, layout: Layout, text: Decoded, contract: Contract, batc
         written = literal(str(out))
         rows, repeated, empty = con.execute(
             f"SELECT (SELECT count(*) FROM {written}), (SELECT count(*) FROM {written} WHERE {_may_repeat(quoted(probe))}), "
-            f"(SELECT count(*) FROM {written} WHERE {_may_be_blank(layout)})", [heading, plain(heading)]
+            f"(SELECT count(*) FROM {written} WHERE {_may_be_blank(layout)})",
+            [heading, plain(heading)],
         ).fetchall()[0]
     if rows != lines - 1 or repeated or empty:
         return None

@@ -84,9 +84,19 @@ def match_header(contract: Contract, cells: Sequence[str], sheet: str | None = N
         near = difflib.get_close_matches(column.source, list(extra.values()), n=1, cutoff=0.5)
         hint_zh = f"；文件里有相近的“{near[0]}”" if near else ""
         hint_en = f"; the file has a similar `{near[0]}`" if near else ""
-        findings.append(finding("column_missing", sheet=sheet, row=row, header=column.source,
-                                column_name=column.to, hint_zh=hint_zh, hint_en=hint_en,
-                                found=len(header), declared=len(contract.columns)))
+        findings.append(
+            finding(
+                "column_missing",
+                sheet=sheet,
+                row=row,
+                header=column.source,
+                column_name=column.to,
+                hint_zh=hint_zh,
+                hint_en=hint_en,
+                found=len(header),
+                declared=len(contract.columns),
+            )
+        )
     for name in extra.values():
         findings.append(finding("column_undeclared", sheet=sheet, row=row, header=name))
     return Layout(tuple(header), place, extra, tuple(findings))
@@ -172,13 +182,18 @@ class RawWriter:
         for index, surplus in sorted_rows.surplus.items():
             beyond = {f"column {layout.width + i + 1}": cell for i, cell in enumerate(surplus) if cell}
             extra[index] = _json({**json.loads(extra[index] or "{}"), **beyond})
-        self._writer.write_table(pa.table(
-            [pa.array([self.batch] * len(cells), pa.string()), pa.array([sheet] * len(cells), pa.string()),
-             pa.array(numbers, pa.int64())]
-            + [text(layout.place.get(source)) for source in self.sources]
-            + [pa.array(extra, pa.string()), pa.array([defects.get(i) for i in range(len(cells))], pa.string())],
-            schema=self.schema,
-        ))
+        self._writer.write_table(
+            pa.table(
+                [
+                    pa.array([self.batch] * len(cells), pa.string()),
+                    pa.array([sheet] * len(cells), pa.string()),
+                    pa.array(numbers, pa.int64()),
+                ]
+                + [text(layout.place.get(source)) for source in self.sources]
+                + [pa.array(extra, pa.string()), pa.array([defects.get(i) for i in range(len(cells))], pa.string())],
+                schema=self.schema,
+            )
+        )
         self.rows += len(cells)
 
 
@@ -232,8 +247,9 @@ def spell_out(layout: Layout, sheet: str | None, rows: SortedRows, room: int) ->
             cells = [*rows.cells[index], *rows.surplus.get(index, ())]
             position = next(i for i, cell in enumerate(cells) if UNREADABLE in cell)
             header = layout.header[position] if position < layout.width else f"column {position + 1}"
-        found.append(finding(code, sheet=sheet, row=rows.numbers[index], header=header,
-                             got=rows.sizes[index], expected=layout.width))
+        found.append(
+            finding(code, sheet=sheet, row=rows.numbers[index], header=header, got=rows.sizes[index], expected=layout.width)
+        )
     return found
 
 

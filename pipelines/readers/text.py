@@ -28,8 +28,11 @@ GB18030_2022 = {
 }  # fmt: skip
 
 _MAGIC: Sequence[tuple[bytes, str]] = (
-    (b"PK\x03\x04", "file_is_a_workbook"), (b"\xd0\xcf\x11\xe0", "file_is_a_workbook"), (b"%PDF", "file_is_not_text"),
-    (b"\x1f\x8b", "file_is_not_text"), (b"PAR1", "file_is_not_text"),
+    (b"PK\x03\x04", "file_is_a_workbook"),
+    (b"\xd0\xcf\x11\xe0", "file_is_a_workbook"),
+    (b"%PDF", "file_is_not_text"),
+    (b"\x1f\x8b", "file_is_not_text"),
+    (b"PAR1", "file_is_not_text"),
 )
 _MARKUP = (b"<html", b"<table", b"<!doctype html", b"<meta", b"<workbook")
 
@@ -65,7 +68,8 @@ def decode(path: Path, encodings: Sequence[str], out: Path) -> Decoded:
     names = [codecs.lookup(encoding).name for encoding in encodings]
     # Text in UTF-16 has a mark in front, or every other byte of its digits and letters is zero.
     if not any(n.startswith(("utf-16", "utf-32")) for n in names) and (
-            head.startswith((b"\xff\xfe", b"\xfe\xff")) or 4 * head.count(0) > len(head)):
+        head.startswith((b"\xff\xfe", b"\xfe\xff")) or 4 * head.count(0) > len(head)
+    ):
         return _refused(out, finding("file_is_utf16"))
     if not all(n.startswith("utf-8") for n in names) and _is_utf8(path):
         # Chinese text in UTF-8 is often readable as GB 18030 too, as nonsense.
@@ -79,8 +83,16 @@ def decode(path: Path, encodings: Sequence[str], out: Path) -> Decoded:
         seen = None if zeros else next((e for e in ("utf-8", "gb18030") if e not in names and _reads(path, e)), None)
         hint_zh = f"；这些字节像是 {seen} 编码" if seen else ""
         hint_en = f"; the bytes look like {seen}" if seen else ""
-        return _refused(out, finding("encoding_wrong", declared=", ".join(encodings), count=result.marked if result else 1,
-                                     hint_zh=hint_zh, hint_en=hint_en))
+        return _refused(
+            out,
+            finding(
+                "encoding_wrong",
+                declared=", ".join(encodings),
+                count=result.marked if result else 1,
+                hint_zh=hint_zh,
+                hint_en=hint_en,
+            ),
+        )
     return result
 
 

@@ -47,8 +47,7 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
         book = CalamineWorkbook.from_path(str(path))
     except (CalamineError, OSError, ValueError):
         return Reading(findings=(finding("workbook_unreadable"),))
-    visible = [m.name for m in book.sheets_metadata
-               if m.visible == SheetVisibleEnum.Visible and m.typ == SheetTypeEnum.WorkSheet]
+    visible = [m.name for m in book.sheets_metadata if m.visible == SheetVisibleEnum.Visible and m.typ == SheetTypeEnum.WorkSheet]
     wanted = contract.format.sheet
     if wanted is not None and wanted not in book.sheet_names:
         return Reading(findings=(finding("sheet_missing", header=wanted, sheets="、".join(book.sheet_names)),))
@@ -65,26 +64,38 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     return _read_rows(rows, name, contract, batch, out, findings)
 
 
-def _read_rows(rows: Sequence[Sequence[Any]], sheet: str, contract: Contract, batch: str, out: Path,
-               findings: list[Finding]) -> Reading:
+def _read_rows(
+    rows: Sequence[Sequence[Any]], sheet: str, contract: Contract, batch: str, out: Path, findings: list[Finding]
+) -> Reading:
     at = contract.format.header_row
     if len(rows) < at or not any(as_text(cell).strip() for cell in rows[at - 1]):
-        return Reading(records=len(rows), other={"not_read": len(rows)},
-                       findings=(*findings, finding("header_absent", sheet=sheet, row=at)))
+        return Reading(
+            records=len(rows), other={"not_read": len(rows)}, findings=(*findings, finding("header_absent", sheet=sheet, row=at))
+        )
     if len(header := _trimmed(rows[at - 1])) > MOST_COLUMNS:
-        return Reading(records=len(rows), other={"not_read": len(rows)},
-                       findings=(*findings, finding("too_many_columns", sheet=sheet, count=len(header), most=MOST_COLUMNS)))
+        return Reading(
+            records=len(rows),
+            other={"not_read": len(rows)},
+            findings=(*findings, finding("too_many_columns", sheet=sheet, count=len(header), most=MOST_COLUMNS)),
+        )
     layout = match_header(contract, header, sheet)
     findings += layout.findings
-    base = Reading(header=layout.header, present={c.source: c.source in layout.place for c in contract.columns},
-                   records=len(rows), dialect={"sheet": sheet})
+    base = Reading(
+        header=layout.header,
+        present={c.source: c.source in layout.place for c in contract.columns},
+        records=len(rows),
+        dialect={"sheet": sheet},
+    )
     if any(f.severity == "hold" for f in findings):
         found = header_elsewhere(contract, [[as_text(c) for c in row] for row in rows[:50]])
         if found and found != at:
             findings.append(finding("header_elsewhere", sheet=sheet, row=found, declared=at))
         return replace(base, other={"not_read": len(rows)}, findings=tuple(findings))
-    text_only = {layout.place[c.source]: c for c in contract.columns
-                 if c.to and c.source in layout.place and c.type == "text" and (c.key or c.check)}
+    text_only = {
+        layout.place[c.source]: c
+        for c in contract.columns
+        if c.to and c.source in layout.place and c.type == "text" and (c.key or c.check)
+    }
     other: Counter[str] = Counter({"above_header": at - 1, "header": 1})
     broken = spelled = 0
     with RawWriter(contract, batch, out) as writer:
@@ -93,8 +104,16 @@ def _read_rows(rows: Sequence[Sequence[Any]], sheet: str, contract: Contract, ba
                 for position, column in text_only.items():
                     row = rows[number - 1]
                     if position < len(row) and isinstance(row[position], float | int) and len(findings) < SPELLED_OUT:
-                        findings.append(finding("number_in_text_column", sheet=sheet, row=number, header=column.source,
-                                                column_name=column.to, cell=f"{letters(position)}{number}"))
+                        findings.append(
+                            finding(
+                                "number_in_text_column",
+                                sheet=sheet,
+                                row=number,
+                                header=column.source,
+                                column_name=column.to,
+                                cell=f"{letters(position)}{number}",
+                            )
+                        )
             sorted_rows = sort_rows(layout, group)
             other += sorted_rows.other
             writer.write(layout, sheet, sorted_rows)

@@ -164,8 +164,16 @@ def _gallery(contract: Contract, line: Expect) -> Prepared:
     columns += tuple(options.get("column_list") or ())
     _known(contract, columns)
     check_id = line.id or "_".join([str(line.argument).removeprefix("expect_"), *columns])
-    rowwise = str(line.argument).startswith(("expect_column_values_", "expect_column_pair_", "expect_compound_",
-                                             "expect_multicolumn_", "expect_select_column_", "expect_column_value_lengths_"))
+    rowwise = str(line.argument).startswith(
+        (
+            "expect_column_values_",
+            "expect_column_pair_",
+            "expect_compound_",
+            "expect_multicolumn_",
+            "expect_select_column_",
+            "expect_column_value_lengths_",
+        )
+    )
     return Prepared(
         id=check_id, kind="gx", zh=f"{line.argument}（{'、'.join(columns)}）", en=f"{line.argument} ({', '.join(columns)})",
         indicator=line.indicator or "0302", weight=line.weight or 2, severity=line.severity, floor=line.floor,
@@ -244,7 +252,8 @@ def _words(contract: Contract, line: Expect, columns: Sequence[str], context: Co
     keys = contract.keys
     needed = [c for c in keys if c.refuses_missing]
     words = {
-        "batch": "{batch}", "argument": _quoted(columns[0]) if columns else "",
+        "batch": "{batch}",
+        "argument": _quoted(columns[0]) if columns else "",
         "keys": ", ".join(_quoted(c.name) for c in keys),
         "same_key": " AND ".join(f"{_joined(c)}" for c in keys) or "FALSE",
         "key_incomplete": " OR ".join(f"t.{_quoted(c.name)} IS NULL" for c in needed) or "FALSE",
@@ -271,8 +280,11 @@ def _within(contract: Contract, text: str, context: Context) -> dict[str, str]:
     if not found:
         raise CatalogError(f"{contract.id}: `within: {text}`; expected `7 working days` or `30 days`")
     number = "working_days" if found.group(2) else "days"
-    return {"within_days": found.group(1), "day_number": number,
-            "arrived_number": f"(SELECT {number} FROM calendar WHERE day = {_date(context.arrived_on)})"}
+    return {
+        "within_days": found.group(1),
+        "day_number": number,
+        "arrived_number": f"(SELECT {number} FROM calendar WHERE day = {_date(context.arrived_on)})",
+    }
 
 
 def _filled(template: str, words: Mapping[str, str]) -> str:

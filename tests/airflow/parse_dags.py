@@ -21,7 +21,10 @@ def main() -> None:
     seconds = time.perf_counter() - began
     files = {Path(s.file).name: s.duration.total_seconds() for s in bag.dagbag_stats}
     told = {
-        "seconds": seconds, "files": files, "errors": bag.import_errors, "heavy": [m for m in HEAVY if m in sys.modules],
+        "seconds": seconds,
+        "files": files,
+        "errors": bag.import_errors,
+        "heavy": [m for m in HEAVY if m in sys.modules],
         "dags": {dag_id: describe(dag) for dag_id, dag in bag.dags.items()},
     }
     print(json.dumps(told, ensure_ascii=False))
@@ -29,13 +32,21 @@ def main() -> None:
 
 def describe(dag: Any) -> dict[str, Any]:
     return {
-        "owners": sorted({t.owner for t in dag.tasks}), "tags": sorted(dag.tags), "doc": dag.doc_md or "",
-        "description": dag.description, "max_active_runs": dag.max_active_runs, "catchup": dag.catchup,
-        "cron": getattr(dag.timetable, "expression", None), "timetable": type(dag.timetable).__name__,
+        "owners": sorted({t.owner for t in dag.tasks}),
+        "tags": sorted(dag.tags),
+        "doc": dag.doc_md or "",
+        "description": dag.description,
+        "max_active_runs": dag.max_active_runs,
+        "catchup": dag.catchup,
+        "cron": getattr(dag.timetable, "expression", None),
+        "timetable": type(dag.timetable).__name__,
         "tasks": {
             t.task_id: {
-                "retries": t.retries, "backoff": t.retry_exponential_backoff, "pool": t.pool,
-                "notifies": bool(t.on_failure_callback), "outlets": [o.name for o in t.outlets],
+                "retries": t.retries,
+                "backoff": t.retry_exponential_backoff,
+                "pool": t.pool,
+                "notifies": bool(t.on_failure_callback),
+                "outlets": [o.name for o in t.outlets],
                 "downstream": sorted(t.downstream_task_ids),
             }
             for t in dag.tasks

@@ -27,7 +27,10 @@ def test_every_source_and_entity_of_the_shipped_catalogue_has_its_dag(shipped: d
     catalog = open_catalog(SHIPPED)
     assert shipped["errors"] == {}
     assert set(shipped["dags"]) == {
-        *(f"intake__{s}" for s in catalog.contracts), *(f"fusion__{e}" for e in catalog.entities), "scorecard"}
+        *(f"intake__{s}" for s in catalog.contracts),
+        *(f"fusion__{e}" for e in catalog.entities),
+        "scorecard",
+    }
 
 
 def test_every_dag_has_owner_tags_page_and_a_notice_for_each_task_that_fails(shipped: dict[str, Any]) -> None:

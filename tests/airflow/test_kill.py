@@ -95,7 +95,10 @@ def settled(city: City, run_id: str) -> bool:
     state = next(r["state"] for r in api.runs([DAG]) if r["dag_run_id"] == run_id)
     waiting = [t["task_id"] for t in api.tasks(DAG, run_id) if t["state"] in ("up_for_retry", "failed")]
     if waiting:
-        api.call("POST", f"/dags/{DAG}/clearTaskInstances",
-                 {"dry_run": False, "dag_run_id": run_id, "task_ids": waiting, "only_failed": False, "include_downstream": True})
+        api.call(
+            "POST",
+            f"/dags/{DAG}/clearTaskInstances",
+            {"dry_run": False, "dag_run_id": run_id, "task_ids": waiting, "only_failed": False, "include_downstream": True},
+        )
         return False
     return state == "success"

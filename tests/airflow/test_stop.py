@@ -30,8 +30,12 @@ time.sleep(300)
 
 def test_components_end_when_their_starter_is_killed(tmp_path: Path) -> None:
     catalog = make_catalog(tmp_path / "catalog")
-    starter = subprocess.Popen([sys.executable, "-c", STARTER, tmp_path / "workspace", catalog],
-                               stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, tmp_path / "workspace", catalog],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
     assert starter.stdout is not None
     pids = [int(word) for word in starter.stdout.readline().split()]
     assert pids and all(psutil.pid_exists(pid) for pid in pids)

@@ -86,8 +86,12 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
 
 
 def test_every_drop_meets_its_fate(city: City) -> None:
-    ledger = {row[0]: row[1:] for row in city.run.con.execute(
-        "SELECT batch, verdict, version = max(version) OVER (PARTITION BY source, period) FROM lake.ledger.batch").fetchall()}
+    ledger = {
+        row[0]: row[1:]
+        for row in city.run.con.execute(
+            "SELECT batch, verdict, version = max(version) OVER (PARTITION BY source, period) FROM lake.ledger.batch"
+        ).fetchall()
+    }
     missing = {(card.contract.id, slot.slot.period) for card in scorecard(city.run).sources for slot in card.missing}
     late = {(card.contract.id, s.slot.period) for card in scorecard(city.run).sources for s in card.slots if s.state == "late"}
     unchanged = city.run.con.execute("SELECT file_name, batch FROM lake.ledger.drop WHERE outcome = 'unchanged'").fetchall()
@@ -125,7 +129,9 @@ def test_every_row_is_accounted_for(city: City) -> None:
     for file, verdict in city.verdicts.items():
         if verdict is None:
             continue
-        rows_read = city.run.con.execute("SELECT rows_read FROM lake.ledger.batch WHERE batch = ?", [verdict.batch]).fetchall()[0][0]
+        rows_read = city.run.con.execute("SELECT rows_read FROM lake.ledger.batch WHERE batch = ?", [verdict.batch]).fetchall()[
+            0
+        ][0]
         assert rows_read == lines[file].total() - lines[file]["blank"], file
 
 
@@ -158,17 +164,23 @@ def seen(city: City, file: str, verdict: Verdict) -> Iterator[Seen]:
         for name in ("raw", "judged"):
             con.execute(f"CREATE TABLE {name} AS FROM read_parquet('{place / name}.parquet')")
         attach_calendar(con, "cn", date(2025, 1, 1), date(2026, 6, 1))
-        context = Context(period_range(contract.arrival.cycle, drop["period"]), datetime.fromisoformat(drop["at"]).date(),
-                          lambda name: attach_code_table(con, city.run.catalog, name))
+        context = Context(
+            period_range(contract.arrival.cycle, drop["period"]),
+            datetime.fromisoformat(drop["at"]).date(),
+            lambda name: attach_code_table(con, city.run.catalog, name),
+        )
         checks = [c for c in prepare(contract, context) if c.over == "judged"]
         failing: dict[tuple[str, tuple[str, ...]], set[int]] = {}
         for check, outcome in zip(checks, validate(con, "judged", [c.expectation for c in checks]), strict=True):
             assert outcome.error is None, (check.id, outcome.error)
             if outcome.failing_rows_sql:
-                failing[check.kind, check.columns or (check.id,)] = {r[1] for r in con.execute(outcome.failing_rows_sql).fetchall()}
+                failing[check.kind, check.columns or (check.id,)] = {
+                    r[1] for r in con.execute(outcome.failing_rows_sql).fetchall()
+                }
         findings: dict[int | None, set[tuple[str, str | None]]] = defaultdict(set)
         for row, code, column in city.run.con.execute(
-                'SELECT "row", code, column_name FROM lake.quality.finding WHERE batch = ?', [verdict.batch]).fetchall():
+            'SELECT "row", code, column_name FROM lake.quality.finding WHERE batch = ?', [verdict.batch]
+        ).fetchall():
             findings[row].add((code, column))
         yield Seen(contract, con, failing, findings, dict(con.execute("SELECT _row, _defect FROM raw").fetchall()))
 
@@ -181,7 +193,9 @@ def is_found(what: Seen, fault: Row, city: City) -> bool:
     column = next((c.name for c in what.contract.mapped if fault["column"] in c.from_), None)
     if family == "expect":
         whole_row = name in ("sql", "key_is_unique", "no_duplicate_rows") or column is None
-        return any(row in rows for (kind, columns), rows in what.failing.items() if kind == name and (whole_row or column in columns))
+        return any(
+            row in rows for (kind, columns), rows in what.failing.items() if kind == name and (whole_row or column in columns)
+        )
     if family in ("check", "unreadable"):
         codes = next(set(r.findings.values()) for r in rule_catalogue() if r.name == name)
         return any(code in codes and column == at for code, at in what.findings[row])
@@ -231,7 +245,9 @@ def test_every_covered_fault_is_found(city: City) -> None:
                     continue
                 covered += 1
                 if not is_found(what, fault, city):
-                    missed.append(f"{file} row {fault['row']} {fault['column']}: {fault['kind']}, should be seen by {fault['detection']}")
+                    missed.append(
+                        f"{file} row {fault['row']} {fault['column']}: {fault['kind']}, should be seen by {fault['detection']}"
+                    )
             broken = {int(f["row"]) for f in faults[file]}
             sound_rows += len(set(what.defects) - broken)
             for (kind, columns), rows in what.failing.items():
@@ -269,7 +285,9 @@ def test_rows_of_one_person_or_firm_come_together(city: City) -> None:
         pairs = sum(n * (n - 1) // 2 for n in total.values())
         precision, recall = right / (right + wrong), right / pairs
         f1 = 2 * precision * recall / (precision + recall)
-        print(f"{entity}: {len(groups)} records of {len(total)} true ones, precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}")
+        print(
+            f"{entity}: {len(groups)} records of {len(total)} true ones, precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}"
+        )
         assert precision >= least_precision, entity
         assert recall >= least_recall, entity
 
@@ -300,7 +318,9 @@ def test_golden_values_are_true(city: City) -> None:
                 asked[name] += 1
                 same[name] += str(golden[name]) == real[name]
     shares = {name: same[name] / asked[name] for name in asked}
-    print("\nlegal_entity, share of golden values that are the true ones: " + ", ".join(f"{n} {s:.3f}" for n, s in shares.items()))
+    print(
+        "\nlegal_entity, share of golden values that are the true ones: " + ", ".join(f"{n} {s:.3f}" for n, s in shares.items())
+    )
     assert min(asked.values()) > 100
     assert min(shares.values()) > 0.98, shares
 

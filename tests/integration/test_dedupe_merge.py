@@ -17,14 +17,17 @@ MORNING = "2026-03-05T08:30:00+08:00"
 
 def shops(place: Town) -> list[tuple[Any, ...]]:
     with place.run(MORNING) as run:
-        return run.con.execute("SELECT shop_no, shop_name, opened_on::VARCHAR, fire_grade FROM lake.base.shop ORDER BY shop_no").fetchall()
+        return run.con.execute(
+            "SELECT shop_no, shop_name, opened_on::VARCHAR, fire_grade FROM lake.base.shop ORDER BY shop_no"
+        ).fetchall()
 
 
 def origin(place: Town, shop: str, attribute: str) -> dict[str, Any]:
     with place.run(MORNING) as run:
         found = run.con.execute(
             "SELECT o.* FROM lake.base.shop__origin AS o JOIN lake.base.shop AS s USING (_entity) WHERE s.shop_no = ? AND attribute = ?",
-            [shop, attribute])
+            [shop, attribute],
+        )
         return dict(zip([d[0] for d in found.description], found.fetchall()[0], strict=True))
 
 

@@ -215,7 +215,9 @@ def recorded(office: Town, batch: str) -> tuple[dict[str, Any], list[dict[str, A
     with office.run() as run:
         ledger = run.con.execute("SELECT * FROM lake.ledger.batch WHERE batch = ?", [batch]).to_arrow_table().to_pylist()[0]
         findings = run.con.execute("SELECT * FROM lake.quality.finding WHERE batch = ?", [batch]).to_arrow_table().to_pylist()
-        account = run.con.execute("SELECT rows_out FROM lake.ledger.stage WHERE subject = ? AND stage = 'collect'", [batch]).fetchall()
+        account = run.con.execute(
+            "SELECT rows_out FROM lake.ledger.stage WHERE subject = ? AND stage = 'collect'", [batch]
+        ).fetchall()
     return ledger, findings, json.loads(account[0][0])
 
 
@@ -263,16 +265,29 @@ def test_zip_bomb_is_not_unpacked(office: Town, days: Iterator[date], monkeypatc
 def test_cells_of_a_workbook_are_kept_as_they_are(office: Town, days: Iterator[date]) -> None:
     """No invention: identifiers without a point or an exponent, dates in ISO form, text as it is."""
     day = next(days)
-    cells = [CELLS[0], [440402199003071234, datetime(2026, 3, 2), "0756"], [1.5, datetime(2026, 3, 2, 8, 30), True], [" 7", "1900-01-01", None]]
+    cells = [
+        CELLS[0],
+        [440402199003071234, datetime(2026, 3, 2), "0756"],
+        [1.5, datetime(2026, 3, 2, 8, 30), True],
+        [" 7", "1900-01-01", None],
+    ]
     verdict = play(office, "office__book", workbook(("一", cells)), day)
     with office.run() as run:
-        raw = run.con.execute('SELECT "_sheet", "_row", "编号", "姓名", "电话" FROM lake.raw."office__book" '
-                              "WHERE _batch = ? ORDER BY _row", [verdict.batch]).fetchall()
+        raw = run.con.execute(
+            'SELECT "_sheet", "_row", "编号", "姓名", "电话" FROM lake.raw."office__book" WHERE _batch = ? ORDER BY _row',
+            [verdict.batch],
+        ).fetchall()
     # A number in a cell has 15 digits; what stood behind them was lost before we saw it, hence the warning.
-    assert raw == [("一", 2, str(int(float(440402199003071234))), "2026-03-02", "0756"), ("一", 3, "1.5", "2026-03-02 08:30:00", "TRUE"),
-                   ("一", 4, " 7", "1900-01-01", None)]
+    assert raw == [
+        ("一", 2, str(int(float(440402199003071234))), "2026-03-02", "0756"),
+        ("一", 3, "1.5", "2026-03-02 08:30:00", "TRUE"),
+        ("一", 4, " 7", "1900-01-01", None),
+    ]
     _, findings, _ = recorded(office, verdict.batch)
-    assert [f["message_zh"].split("（")[0] for f in findings if f["code"] == "number_in_text_column"] == ["单元格 A2", "单元格 A3"]
+    assert [f["message_zh"].split("（")[0] for f in findings if f["code"] == "number_in_text_column"] == [
+        "单元格 A2",
+        "单元格 A3",
+    ]
 
 
 def test_characters_of_gb18030_2022(office: Town, days: Iterator[date]) -> None:
@@ -286,7 +301,9 @@ def test_characters_of_gb18030_2022(office: Town, days: Iterator[date]) -> None:
     data = rows(*(f"{n},{chr(private)},13800138000" for n, private in enumerate(GB18030_2022))).encode("gb18030")
     verdict = play(office, "office__gb", data, day)
     with office.run() as run:
-        raw = run.con.execute('SELECT "姓名" FROM lake.raw."office__gb" WHERE _batch = ? ORDER BY _row', [verdict.batch]).fetchall()
+        raw = run.con.execute(
+            'SELECT "姓名" FROM lake.raw."office__gb" WHERE _batch = ? ORDER BY _row', [verdict.batch]
+        ).fetchall()
     assert [name for (name,) in raw] == [chr(c) for c in GB18030_2022.values()]
     assert "character_private_use" not in {f["code"] for f in recorded(office, verdict.batch)[1]}
 
@@ -351,7 +368,8 @@ def test_nobody_can_be_recognised_outside_the_restricted_layers(what: str, data:
     verdict = play(office, "office__utf8", data.encode(), next(days))
     with office.run() as run:
         for schema, table in run.con.execute(
-                "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name IN ('quality', 'ledger')").fetchall():
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name IN ('quality', 'ledger')"
+        ).fetchall():
             rows_as_text = run.con.execute(f'SELECT CAST(t AS VARCHAR) FROM lake."{schema}"."{table}" AS t').fetchall()
             for (text,) in rows_as_text:
                 for secret in PEOPLE:

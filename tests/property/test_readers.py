@@ -114,7 +114,9 @@ TWO_HEADERS = st.sampled_from([["编号", "名称"], ["Id", "a", "b"]])
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lines=LINES, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans(), headers=TWO_HEADERS, quote=st.sampled_from(['"', ""]))
+@given(
+    lines=LINES, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans(), headers=TWO_HEADERS, quote=st.sampled_from(['"', ""])
+)
 @example(lines=[["Id", "a", "b"]], end="\n", last=True, headers=["Id", "a", "b"], quote='"')
 @example(lines=[["a", "7", ""], ["", "", ""]], end="\n", last=True, headers=["Id", "a", "b"], quote='"')
 @example(lines=[[" ", "　", "\x85"], ["a", "7", "x"]], end="\n", last=False, headers=["Id", "a", "b"], quote='"')
@@ -155,8 +157,13 @@ ANY = st.one_of(st.binary(max_size=200), MANY, MANY.map(lambda data: b"id,name\n
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=ANY, encoding=st.sampled_from(["utf-8", "gb18030", "utf-16", "cp1252"]), quote=st.sampled_from(['"', ""]),
-       header_row=st.integers(1, 3), small=st.sampled_from([0, 1 << 18]))
+@given(
+    data=ANY,
+    encoding=st.sampled_from(["utf-8", "gb18030", "utf-16", "cp1252"]),
+    quote=st.sampled_from(['"', ""]),
+    header_row=st.integers(1, 3),
+    small=st.sampled_from([0, 1 << 18]),
+)
 def test_no_bytes_lose_a_line(
     data: bytes, encoding: str, quote: str, header_row: int, small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

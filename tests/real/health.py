@@ -64,7 +64,9 @@ def write_catalog(data: Path, catalog: Path) -> dict[str, str]:
         departments[commission] = department
         (catalog / "sources" / f"{department}__bulletin.yaml").write_text(
             f"like: _bulletin\ndepartment: {{id: {department}, zh: {name}, en: {department}}}\n"
-            f'arrival: {{drop: "????-??-??{commission}.csv"}}\n', encoding="utf-8")
+            f'arrival: {{drop: "????-??-??{commission}.csv"}}\n',
+            encoding="utf-8",
+        )
     return departments
 
 

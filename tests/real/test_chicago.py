@@ -89,7 +89,9 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Merged]:
         folder.mkdir(parents=True)
         (folder / "sites.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
         sent[f"{department}__sites"] = list(csv.reader(io.StringIO(text.getvalue(), newline="")))
-    with open_run(now=datetime.fromisoformat("2026-03-02T08:00:00-06:00"), workspace=root / "workspace", catalog=root / "catalog") as run:
+    with open_run(
+        now=datetime.fromisoformat("2026-03-02T08:00:00-06:00"), workspace=root / "workspace", catalog=root / "catalog"
+    ) as run:
         yield Merged(data, run, run_all(run), sent)
 
 
@@ -97,8 +99,12 @@ def test_nine_drops_and_every_row_is_accounted_for(merged: Merged) -> None:
     assert len(merged.sent) == len(merged.outcome.verdicts) == 9
     assert all(verdict.accepted for verdict in merged.outcome.verdicts), merged.outcome.verdicts
     assert merged.outcome.fused == ("site",)
-    rows = {source: (read, accepted, refused) for source, read, accepted, refused in merged.run.con.execute(
-        "SELECT source, rows_read, rows_accepted, rows_refused FROM lake.ledger.batch").fetchall()}
+    rows = {
+        source: (read, accepted, refused)
+        for source, read, accepted, refused in merged.run.con.execute(
+            "SELECT source, rows_read, rows_accepted, rows_refused FROM lake.ledger.batch"
+        ).fetchall()
+    }
     assert {source: counts[0] for source, counts in rows.items()} == {s: len(table) - 1 for s, table in merged.sent.items()}
     assert sum(counts[0] for counts in rows.values()) == 3337
     assert all(read == accepted + refused for read, accepted, refused in rows.values())
@@ -119,7 +125,9 @@ def test_true_sites_come_together(merged: Merged) -> None:
     ours, true = _pairs(found), _pairs(truth)
     both = len(ours & true)
     precision, recall, f1 = both / len(ours), both / len(true), 2 * both / (len(ours) + len(true))
-    print(f"\nChicago: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, {len(set(found.values()))} sites of {len(set(truth.values()))}")
+    print(
+        f"\nChicago: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, {len(set(found.values()))} sites of {len(set(truth.values()))}"
+    )
     assert f1 >= 0.90
 
 
@@ -135,9 +143,12 @@ def test_every_golden_field_is_a_cell_that_was_sent(merged: Merged) -> None:
     fields = merged.run.con.execute(
         "SELECT o.attribute, o._source, o._row, CASE o.attribute WHEN 'site_name' THEN g.site_name WHEN 'address' THEN g.address "
         "WHEN 'phone' THEN g.phone WHEN 'zip' THEN g.zip END "
-        "FROM lake.base.site__origin AS o JOIN lake.base.site AS g USING (_entity)").fetchall()
-    filled = merged.run.con.execute("SELECT sum((site_name IS NOT NULL)::INT + (address IS NOT NULL)::INT + (phone IS NOT NULL)::INT "
-                                    "+ (zip IS NOT NULL)::INT) FROM lake.base.site").fetchall()[0][0]
+        "FROM lake.base.site__origin AS o JOIN lake.base.site AS g USING (_entity)"
+    ).fetchall()
+    filled = merged.run.con.execute(
+        "SELECT sum((site_name IS NOT NULL)::INT + (address IS NOT NULL)::INT + (phone IS NOT NULL)::INT "
+        "+ (zip IS NOT NULL)::INT) FROM lake.base.site"
+    ).fetchall()[0][0]
     assert len(fields) == filled > 3000
     header = {"site_name": "Site name", "address": "Address", "phone": "Phone", "zip": "Zip"}
     for attribute, source, row, value in fields:
@@ -147,7 +158,10 @@ def test_every_golden_field_is_a_cell_that_was_sent(merged: Merged) -> None:
 
 
 def test_trace_shows_the_cell_as_it_was_sent(merged: Merged) -> None:
-    ids = [row[0] for row in merged.run.con.execute("SELECT _entity FROM lake.base.site ORDER BY _records DESC, _entity LIMIT 5").fetchall()]
+    ids = [
+        row[0]
+        for row in merged.run.con.execute("SELECT _entity FROM lake.base.site ORDER BY _records DESC, _entity LIMIT 5").fetchall()
+    ]
     for one in ids:
         found = trace(merged.run, "site", one)
         assert found.fields and len(found.members) > 1

@@ -71,7 +71,8 @@ def _run_at(root: Path, when: str) -> Run:
 def _confirmed(run: Run) -> dict[tuple[str, str], int | None]:
     rows = run.con.execute(
         "SELECT reported_on, province_name, confirmed FROM lake.base.epidemic_day "
-        "WHERE country_name = '中国' AND province_name IS NOT NULL AND city_name IS NULL").fetchall()
+        "WHERE country_name = '中国' AND province_name IS NOT NULL AND city_name IS NULL"
+    ).fetchall()
     found = {(str(day), province): confirmed for day, province, confirmed in rows}
     assert len(found) == len(rows), "a province stands twice on one day"
     return found
@@ -79,7 +80,9 @@ def _confirmed(run: Run) -> dict[tuple[str, str], int | None]:
 
 def test_every_bulletin_is_taken(replayed: Replayed) -> None:
     reports = sorted(p.name for p in (replayed.data / "reports").glob("*.csv"))
-    taken = replayed.run.con.execute("SELECT file_name, rows_read, rows_accepted, rows_refused, verdict FROM lake.ledger.batch").fetchall()
+    taken = replayed.run.con.execute(
+        "SELECT file_name, rows_read, rows_accepted, rows_refused, verdict FROM lake.ledger.batch"
+    ).fetchall()
     assert sorted(row[0] for row in taken) == reports and len(reports) == 328
     assert [row for row in taken if row[4] == "hold"] == []
     sent = 0
@@ -105,8 +108,12 @@ def test_what_nobody_said_stays_null(replayed: Replayed) -> None:
     unsaid = {place for place, figure in truth.items() if not figure}
     assert len({p for p in truth if p in replayed.final} & (silent | unsaid)) == 21
     for day, province in silent:
-        rows = [row for name in (f"{day}{province}.csv", f"{day}.csv") if (replayed.data / "reports" / name).is_file()
-                for row in csv.DictReader((replayed.data / "reports" / name).read_text(encoding="utf-8-sig").splitlines())]
+        rows = [
+            row
+            for name in (f"{day}{province}.csv", f"{day}.csv")
+            if (replayed.data / "reports" / name).is_file()
+            for row in csv.DictReader((replayed.data / "reports" / name).read_text(encoding="utf-8-sig").splitlines())
+        ]
         said = [row["confirmed"] for row in rows if row["date"] == day and row["province"] == province and not row["city"]]
         assert said and not any(said), (day, province)
 
@@ -115,7 +122,8 @@ def test_a_province_is_believed_before_the_nation(replayed: Replayed) -> None:
     """Where the commission and the national bulletin differ, the golden figure is the commission's, and says so."""
     own = replayed.run.con.execute(
         "SELECT g.province_name, o._source, o.status FROM lake.base.epidemic_day__origin AS o "
-        "JOIN lake.base.epidemic_day AS g USING (_entity) WHERE o.attribute = 'confirmed' AND o.sources_with_value > 1").fetchall()
+        "JOIN lake.base.epidemic_day AS g USING (_entity) WHERE o.attribute = 'confirmed' AND o.sources_with_value > 1"
+    ).fetchall()
     assert own
     assert all(source != "nhc__bulletin" and status == "authority" for _, source, status in own)
 

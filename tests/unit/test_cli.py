@@ -67,7 +67,10 @@ def test_run_status_trace_and_verify_tell_one_story(place: Town) -> None:
     assert "成立日期" not in dmp(place, "sql", "shop").stdout and "judged" in dmp(place, "sql", "market__shop").stdout
 
 
-SAMPLE = [["身份证号", "姓名", "登记日期", "金额"], *[[f"44010619900101{i:04}", f"张{i}", f"2026-03-0{1 + i % 9}", f"{i}.50"] for i in range(1, 30)]]
+SAMPLE = [
+    ["身份证号", "姓名", "登记日期", "金额"],
+    *[[f"44010619900101{i:04}", f"张{i}", f"2026-03-0{1 + i % 9}", f"{i}.50"] for i in range(1, 30)],
+]
 
 
 def write(path: Path, kind: str) -> None:

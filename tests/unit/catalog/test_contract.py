@@ -95,7 +95,7 @@ def test_a_wrong_expectation_says_what_would_be_right(tmp_path: Path, line: str,
 
 def test_a_form_is_shared_by_like_and_own_words_win(tmp_path: Path) -> None:
     form = GOOD.replace("department: market\n", "")
-    own = 'like: _form\ntitle: {zh: 越秀区店铺, en: Yuexiu shops}\ncolumns:\n  - {from: 店名, to: shop_name}\n  - {from: 面积, to: area_m2, type: number}\n'
+    own = "like: _form\ntitle: {zh: 越秀区店铺, en: Yuexiu shops}\ncolumns:\n  - {from: 店名, to: shop_name}\n  - {from: 面积, to: area_m2, type: number}\n"
     shops = catalog(tmp_path, _form=form, yuexiu__shop=own, tianhe__shop="like: _form\n").contracts
     assert set(shops) == {"yuexiu__shop", "tianhe__shop"}, "a form is no source"
     assert shops["yuexiu__shop"].title.zh == "越秀区店铺" and shops["tianhe__shop"].department.id == "tianhe"

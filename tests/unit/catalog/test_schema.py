@@ -73,6 +73,11 @@ def test_a_slip_is_shown_while_writing(text: str) -> None:
 
 def test_short_forms_of_entities() -> None:
     entity = "title: 店\nauthority: a__b\nattributes: [{name: x}]\n"
-    assert problems(ENTITY, entity + "identifiers: [x, ['x', 'x?']]\nmatch: {compare: [x, {attribute: x, match: exact}], block: [x, [x]]}") == []
+    assert (
+        problems(
+            ENTITY, entity + "identifiers: [x, ['x', 'x?']]\nmatch: {compare: [x, {attribute: x, match: exact}], block: [x, [x]]}"
+        )
+        == []
+    )
     assert problems(ENTITY, entity + "atributes: []")
     assert problems(ENTITY, "title: 店\nauthority: a__b\n"), "attributes are required"

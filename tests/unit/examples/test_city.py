@@ -41,8 +41,9 @@ def read_truth(city: Path, name: str) -> list[dict[str, str]]:
 def contract_of(file: str) -> Contract:
     """By department and file name, as the pipeline finds it: drops/<wave>/<department>/<name>."""
     _, _, department, name = file.split("/")
-    return next(c for c in CATALOG.contracts.values()
-                if c.department.id == department and any(fnmatch(name, p) for p in c.arrival.drop))
+    return next(
+        c for c in CATALOG.contracts.values() if c.department.id == department and any(fnmatch(name, p) for p in c.arrival.drop)
+    )
 
 
 def read_back(path: Path, contract: Contract) -> Table:
