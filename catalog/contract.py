@@ -329,7 +329,9 @@ class Contract(Model):
     format: Annotated[Format, Field(default_factory=Format)]
     clean: Rules = Field((), description="rules that every column begins with, such as [trim_text, null_tokens]")
     columns: tuple[Column, ...] = Field(min_length=1)
-    latest_by: str | None = Field(None, description="column that tells which of two rows with one key is newer")
+    latest_by: str | None = Field(
+        None, description="column that tells which of two rows with one key is newer; a row without it is of its file's period"
+    )
     expect: tuple[Annotated[Expect, BeforeValidator(_expect, json_schema_input_type=str | WrittenExpect)], ...] = ()
     policy: str | None = Field(None, description="scoring policy; default: the newest shipped one")
 

@@ -120,6 +120,8 @@ def _say(model: type[BaseModel], error: Any, path: Path, lines: _LineIndex) -> s
     if kind == "literal_error":
         words = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"{where}: got `{got}`, expected one of {', '.join(words)}{nearest(str(got), words)}"
+    if kind == "string_type" and isinstance(got, bool | int | float):
+        return f"{where}: expected text, but YAML reads this as `{got}`; write it in quotes"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     shown = "" if isinstance(got, dict | list) else f" (got `{got}`)"
     return f"{where}: {message}{shown}"

@@ -194,7 +194,7 @@ def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]
         'CAST("_row" AS VARCHAR)',
     ]
     record = digest_sql(" || chr(31) || ".join([literal(contract.id), *identity]))
-    newest = f"{quoted(contract.latest_by)}, " if contract.latest_by and contract.latest_by in stored else ""
+    newest = _newest(contract) if contract.latest_by and contract.latest_by in stored else ""
     has = [a for a in entity.attributes if a.name in stored]
     history = (
         f"  SELECT s.*, i.recency AS _recency, {record} AS _record,\n"
@@ -231,6 +231,15 @@ def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]
         f'arg_max(_place, _order)."row" AS _row, max(_recency) AS _recency,\n  {body}\n'
         f"FROM (\n{history}\n)\nGROUP BY _record"
     )
+
+
+def _newest(contract: Contract) -> str:
+    """What `latest_by` puts before period and row. A row that does not say when it is of is of the period of its file:
+    DuckDB orders NULL behind everything, and it would win over every dated row for ever."""
+    name = quoted(contract.latest_by or "")
+    if contract.column(contract.latest_by or "").type in ("date", "timestamp"):
+        return f"coalesce(CAST({name} AS TIMESTAMP), DATE '0001-01-01' + (i.recency - 1)), "
+    return f"{name} IS NOT NULL, {name}, "
 
 
 def digest_sql(text: str) -> str:

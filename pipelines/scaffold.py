@@ -43,7 +43,8 @@ def scaffold(path: Path) -> str:
     fields = yaml.safe_load((SHIPPED / "standards" / "fields.yaml").read_text(encoding="utf-8"))
     known = {plain(header): (name, field) for name, field in fields.items() for header in field["headers"]}
     taken: set[str] = set()
-    columns = [_column(header, [row[i] for row in sample.rows], known, taken) for i, header in enumerate(sample.header)]
+    first = {plain(header): i for i, header in reversed(list(enumerate(sample.header))) if plain(header)}
+    columns = [_column(sample.header[i], [row[i] for row in sample.rows], known, taken) for i in sorted(first.values())]
     keys = _candidate_keys(columns, sample)
     lines = [
         f"# Made from {path.name} by `dmp contract new`. Correct what is marked with ?, save it as",
@@ -68,6 +69,11 @@ def scaffold(path: Path) -> str:
         body |= {k: v for k, v in column.items() if k not in ("from", "to")}
         lines.append(f"  - {_flow(body)}")
     lines += [
+        f"  # column {i + 1}, {_text(header) if header else 'without a header'}: no header of its own, so it is not read"
+        for i, header in enumerate(sample.header)
+        if i not in first.values()
+    ]
+    lines += [
         "# A column nobody needs: {from: header, ignore: the reason}",
         "expect: []                  # punctuality, keys, required and valid values are checked without being written",
     ]
@@ -78,23 +84,28 @@ def _sample(path: Path) -> Sample:
     with path.open("rb") as file:
         head = file.read(1 << 20)
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        from python_calamine import CalamineWorkbook
+        from python_calamine import CalamineError, CalamineWorkbook
 
-        from pipelines.readers.workbook import as_text
+        from pipelines.readers.workbook import as_text, first_visible
+        from pipelines.readers.workbook_size import unfit
 
-        book = CalamineWorkbook.from_path(str(path))
-        sheet = book.sheet_names[0]
-        grid = [
-            [as_text(c) for c in row] for row in book.get_sheet_by_index(0).to_python(nrows=SAMPLE_ROWS, skip_empty_area=False)
-        ]
-        at = _header_row(grid)
-        return _cut("workbook", None, None, sheet if len(book.sheet_names) > 1 else None, at, grid)
+        try:
+            book = CalamineWorkbook.from_path(str(path))
+            sheet = first_visible(book)
+            if head.startswith(b"PK") and (why := unfit(path, sheet)):
+                raise NotFound(f"{path}: {why.message_en}")
+            cells = book.get_sheet_by_name(sheet).to_python(nrows=SAMPLE_ROWS, skip_empty_area=False)
+        except (CalamineError, OSError, ValueError):
+            raise NotFound(f"{path}: the workbook cannot be opened; name a sample that Excel opens") from None
+        grid = [[as_text(c) for c in row] for row in cells]
+        return _cut("workbook", None, None, sheet if len(book.sheet_names) > 1 else None, _header_row(grid), grid)
     if not head.strip():
         raise NotFound(f"{path}: empty; name a sample with a header and some rows")
     encoding = _encoding(path)
     text = codecs.getincrementaldecoder(encoding)("ignore").decode(head).removeprefix("\ufeff")
     lines = [line for line in text.splitlines()[:50] if line.strip()]
     delimiter = max(DELIMITERS, key=lambda d: (min((line.count(d) for line in lines[-10:]), default=0), -DELIMITERS.index(d)))
+    csv.field_size_limit(len(text))
     grid = [row for _, row in zip(range(SAMPLE_ROWS), csv.reader(io.StringIO(text), delimiter=delimiter), strict=False)]
     return _cut("delimited", encoding, delimiter, None, _header_row(grid), grid)
 
@@ -102,7 +113,7 @@ def _sample(path: Path) -> Sample:
 def _cut(
     reader: str, encoding: str | None, delimiter: str | None, sheet: str | None, at: int, grid: Sequence[Sequence[str]]
 ) -> Sample:
-    header = list(grid[at - 1])
+    header = list(grid[at - 1]) if grid else []
     while header and not header[-1].strip():
         header.pop()
     width = len(header)
@@ -191,8 +202,9 @@ def _type(values: Sequence[str]) -> dict[str, Any] | None:
 
 def _candidate_keys(columns: Sequence[Mapping[str, Any]], sample: Sample) -> set[str]:
     """The first column that is filled and different in every row of the sample."""
-    for i, column in enumerate(columns):
-        values = [row[i].strip() for row in sample.rows]
+    for column in columns:
+        place = sample.header.index(column["from"])
+        values = [row[place].strip() for row in sample.rows]
         if len(values) > 1 and all(values) and len(set(values)) == len(values) and column.get("type") not in ("date", "number"):
             return {str(column["from"])}
     return set()

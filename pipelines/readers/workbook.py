@@ -47,11 +47,11 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
         book = CalamineWorkbook.from_path(str(path))
     except (CalamineError, OSError, ValueError):
         return Reading(findings=(finding("workbook_unreadable"),))
-    visible = [m.name for m in book.sheets_metadata if m.visible == SheetVisibleEnum.Visible and m.typ == SheetTypeEnum.WorkSheet]
+    visible = _visible(book)
     wanted = contract.format.sheet
     if wanted is not None and wanted not in book.sheet_names:
         return Reading(findings=(finding("sheet_missing", header=wanted, sheets="、".join(book.sheet_names)),))
-    name = wanted or (visible[0] if visible else book.sheet_names[0])
+    name = wanted or first_visible(book)
     findings: list[Finding] = []
     if wanted is None and len(visible) > 1:
         findings.append(finding("sheets_not_read", sheet=name, sheets="、".join(s for s in visible if s != name)))
@@ -62,6 +62,15 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     except (CalamineError, ValueError):
         return Reading(findings=(finding("workbook_unreadable"),))
     return _read_rows(rows, name, contract, batch, out, findings)
+
+
+def first_visible(book: CalamineWorkbook) -> str:
+    """The sheet that is read where none is named: the first visible one, else the first."""
+    return next(iter(_visible(book)), book.sheet_names[0])
+
+
+def _visible(book: CalamineWorkbook) -> list[str]:
+    return [m.name for m in book.sheets_metadata if m.visible == SheetVisibleEnum.Visible and m.typ == SheetTypeEnum.WorkSheet]
 
 
 def _read_rows(

@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-import quality.gx  # noqa: F401 - Great Expectations takes seconds to import: once, before the forks
+import quality.gx_suite  # noqa: F401 - Great Expectations takes seconds to import: once, before the forks
 from pipelines import cli
 from tests.support import Town
 
