@@ -22,7 +22,8 @@ demo: setup ## three days of a synthetic city through a real Airflow, then the s
 	$(BIN)/dmp demo
 
 test: setup ## the test suite (no root, no browser)
-	$(BIN)/python -m pytest -m "not pages" -n 2 --dist loadgroup --durations=15
+	$(BIN)/python -m pytest -m "not pages and not airflow" -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -m airflow --durations=5
 
 test-pages: setup ## the tests that need Debian's Chromium; installs it (root)
 	@command -v chromium >/dev/null || { \
