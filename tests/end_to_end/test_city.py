@@ -38,7 +38,7 @@ from quality.expectations import Context, prepare
 from quality.gx import validate
 from quality.timeliness import period_range
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 Row = dict[str, str]
 AT_THE_END = "2026-03-05T18:00:00+08:00"

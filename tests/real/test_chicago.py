@@ -23,7 +23,7 @@ from pipelines.trace import trace
 from pipelines.verify import verify
 from tests.real.conftest import extracts
 
-pytestmark = [pytest.mark.shared, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.shared, pytest.mark.timeout(900)]
 
 MAPPED = {
     "Site name": "{from: Site name, to: site_name, clean: upper}",

@@ -23,7 +23,7 @@ from pipelines.verify import verify
 from tests.real import health
 from tests.real.conftest import extracts
 
-pytestmark = [pytest.mark.shared, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.shared, pytest.mark.timeout(900)]
 
 NATIONAL = "国家卫生健康委员会"
 
