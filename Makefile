@@ -5,7 +5,7 @@ BIN := .venv/bin
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-pages check accuracy bench format generated lock clean
+.PHONY: help setup demo test test-slow test-pages check accuracy bench format generated lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,8 +22,11 @@ demo: setup ## three days of a synthetic city through a real Airflow, then the s
 	$(BIN)/dmp demo
 
 test: setup ## the test suite (no root, no browser)
-	$(BIN)/python -m pytest -m "not pages and not airflow" -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -m "not pages and not airflow and not slow and not shared" -n 2 --dist loadfile --durations=10
 	$(BIN)/python -m pytest -m airflow --durations=5
+
+test-slow: setup ## long tests: kills over the synthetic city, replays of ../shared/data (skipped where it is absent)
+	$(BIN)/python -m pytest -m "slow or shared" -n 2 --dist loadfile --durations=10
 
 test-pages: setup ## the tests that need Debian's Chromium; installs it (root)
 	@command -v chromium >/dev/null || { \

@@ -88,7 +88,14 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_ty
 class Column(Model):
     """One column of the extract: mapped to a standard name, or ignored with a reason. Never forgotten."""
 
-    from_: Names = Field(alias="from", description="header text as sent; several when departments spell it differently")
+    from_: Names = Field(
+        alias="from",
+        description="header text as sent; several when departments spell it differently. JSON and XML: the field, as in "
+        "`holder.name` or `@id`; a group named in `above_header` or `group_rows` counts as a column",
+    )
+    at: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="fixed_width: [first position, length], positions from 1, in bytes of the declared encoding"
+    )
     to: str | None = Field(None, description="standard name, the same for the same quantity in every source")
     ignore: str | None = Field(None, description="why this column is not read")
     title: BothLanguages | None = None
@@ -143,21 +150,29 @@ def plain_header(text: object) -> str:
 class Period(Model):
     """Where the period a file speaks of is read from."""
 
-    from_: Literal["file_name", "arrival"] = Field("file_name", alias="from")
-    pattern: str | None = Field(None, description="regular expression with (?P<date>), or year/month/day/week/quarter")
+    from_: Literal["file_name", "manifest", "arrival"] = Field("file_name", alias="from")
+    pattern: str | None = Field(
+        None,
+        description="regular expression with (?P<date>), or year/month/day/week/quarter; where it also has (?P<version>), a file "
+        "with a lower one than that in force never overwrites it",
+    )
 
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        try:
-            groups = set(re.compile(value).groupindex)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
+        groups = set(_regex(value).groupindex)
         if not groups & {"date", "year"}:
             raise ValueError("needs a named group `(?P<date>...)` or `(?P<year>...)`, with month, day, week or quarter")
         return value
+
+
+def _regex(value: str) -> re.Pattern[str]:
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
 
 
 Cycle = Literal["daily", "weekly", "monthly", "quarterly", "yearly", "event"]
@@ -172,6 +187,11 @@ class Arrival(Model):
     grace: str | None = Field(None, description="`2 working days`: when lateness has used up all points")
     calendar: str = "cn"
     timezone: str = "Asia/Shanghai"
+    complete: Literal["quiet", "rename", "marker", "manifest"] = Field(
+        "quiet",
+        description="when a file is finished. manifest: <file>.manifest.json lies beside it; marker: <file>.ok does; rename: it "
+        "is written aside and renamed; quiet: nobody writes to it any more (a manifest or marker that is there is used anyway)",
+    )
     since: dt.date | None = Field(None, description="first day a delivery is owed for; default: the first drop")
     until: dt.date | None = None
 
@@ -207,15 +227,51 @@ class Arrival(Model):
         raise ValueError("expected a number of working days, such as `2 working days`")
 
 
-class Format(Model):
-    """How to read the bytes. What is named here is confirmed by the bytes, never guessed."""
+def _header_rows(value: Any) -> Any:
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
-    reader: Literal["delimited", "workbook"] = "delimited"
+
+#: Notes below a table, where the contract does not say how they begin.
+NOTES = r"^[\s\u3000(（\[【*※]*(注|附注|备注|说明|数据来源|资料来源|来源|填表人|填报人|制表人?|审核人|Notes?|Sources?|Remarks?)\s*[\d]*\s*[:：.．、)）\]】]"
+
+
+class Format(Model):
+    """How to read the bytes. What is named here is confirmed by the bytes; what is left open is found by the agreed column
+    names and told in the receipt. Encodings are never guessed."""
+
+    reader: Literal["delimited", "workbook", "json", "xml", "fixed_width", "parquet"] = "delimited"
+    member: str | None = Field(None, description="zip: file-name pattern of the one member to read; default: the only one")
     encoding: Names = Field(("utf-8",), description="declared encoding; several are tried in this order, strictly")
-    delimiter: str = ","
+    delimiter: str | None = Field(None, description="one or more characters, or `tab`; default: found by the column names")
     quote: str = '"'
-    header_row: int = Field(1, ge=1, le=1000, description="row of the header as a spreadsheet shows it, from 1")
-    sheet: str | None = Field(None, description="workbook: name of the sheet; default: the first visible one")
+    header_row: (
+        Annotated[
+            tuple[Annotated[int, Field(ge=0, le=1000)], ...],
+            BeforeValidator(_header_rows, json_schema_input_type=int | list[int]),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="row of the header as a spreadsheet shows it, from 1; [4, 5] for two rows whose texts are joined by a blank; 0: "
+        "none, the columns come in the order of the contract. Default: the row, of the first 50, that holds the column names",
+    )
+    sheet: Names | None = Field(
+        None, description="workbook: name(s) or pattern(s) of the sheets, as in `*月`; default: the first visible one"
+    )
+    above_header: str | None = Field(
+        None, description="regular expression, found in the lines above the header; its named groups are columns of every row"
+    )
+    group_rows: str | None = Field(
+        None,
+        description="regular expression for rows that head a group, such as `^(?P<省份>.+?)（(?P<count>\\d+)所）$`; named groups are "
+        "columns of the rows below, and `count` is the number of rows the group should have",
+    )
+    notes: str = Field(NOTES, description="regular expression for the first cell of lines below the table that are no data")
+    totals: str | None = Field(None, description="regular expression for the first cell of agreed total rows, which are no data")
+    fill_down: Names = Field((), description="headers of columns whose blank cells repeat the cell above")
+    records: str | None = Field(
+        None, description="json: path of the list, as in `data.rows`; xml: path of the element, as in `/export/person`"
+    )
 
     @field_validator("encoding")
     @classmethod
@@ -233,10 +289,37 @@ class Format(Model):
 
     @field_validator("delimiter")
     @classmethod
-    def _is_one_character(cls, value: str) -> str:
+    def _is_no_text(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         value = {"tab": "\t", "\\t": "\t"}.get(value, value)
-        if len(value) != 1 or value in "\r\n\"'" or value.isalnum():
-            raise ValueError("expected one character, such as `,`, `|`, `;` or `tab`")
+        if not 1 <= len(value) <= 8 or any(c in "\r\n\"'" or c.isalnum() for c in value):
+            raise ValueError(
+                "expected `,`, `|`, `;`, `tab`, or up to eight characters such as `@@` or `|#|`, no letters or quotes"
+            )
+        return value
+
+    @field_validator("header_row")
+    @classmethod
+    def _are_neighbours(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (
+            not value or list(value) != list(range(value[0], value[0] + len(value))) or (0 in value and len(value) > 1)
+        ):
+            raise ValueError("expected one row, or neighbouring rows from the top down such as [4, 5]; 0 for no header")
+        return value
+
+    @field_validator("above_header", "group_rows")
+    @classmethod
+    def _names_columns(cls, value: str | None) -> str | None:
+        if value is not None and not _regex(value).groupindex:
+            raise ValueError("needs named groups, such as `(?P<indicator>.+)`: they become columns")
+        return value
+
+    @field_validator("notes", "totals")
+    @classmethod
+    def _is_regex(cls, value: str | None) -> str | None:
+        if value:
+            _regex(value)
         return value
 
     @field_validator("quote")
@@ -314,6 +397,13 @@ def _department(value: Any) -> Any:
     return {"id": value, "zh": value, "en": value} if isinstance(value, str) else value
 
 
+class Deleted(Model):
+    """How an increment says that a row is gone."""
+
+    column: str
+    values: Names
+
+
 class Contract(Model):
     """One source. `hash` identifies exactly this agreement; every batch carries it."""
 
@@ -327,6 +417,13 @@ class Contract(Model):
     period: Annotated[Period, Field(default_factory=lambda: Period.model_validate({"from": "arrival"}))]
     arrival: Arrival
     format: Annotated[Format, Field(default_factory=Format)]
+    drift: Literal["freeze", "evolve", "refuse_rows", "hold"] = Field(
+        "freeze",
+        description="when the columns differ. freeze: a missing one holds the file, a new one is kept aside; evolve: a missing one "
+        "that is no key is empty, a new one is kept aside; refuse_rows: rows with a value in a new one are refused; hold: any "
+        "difference holds the file",
+    )
+    deleted: Deleted | None = Field(None, description="increment: rows whose column has one of these values delete their key")
     clean: Rules = Field((), description="rules that every column begins with, such as [trim_text, null_tokens]")
     columns: tuple[Column, ...] = Field(min_length=1)
     latest_by: str | None = Field(
@@ -362,6 +459,12 @@ class Contract(Model):
             raise ValueError(f"`latest_by: {self.latest_by}` is no column{nearest(self.latest_by, names)}")
         if self.period.from_ == "file_name" and not self.period.pattern:
             raise ValueError("`period: {from: file_name}` needs a `pattern` with a group such as `(?P<date>\\d{8})`")
+        if self.deleted and (self.load != "increment" or self.deleted.column not in names):
+            raise ValueError(
+                "`deleted` belongs to `load: increment` and names a mapped column" + nearest(self.deleted.column, names)
+            )
+        if self.format.reader == "fixed_width" and any(c.at is None for c in self.columns):
+            raise ValueError("`reader: fixed_width` needs `at: [first position, length]` in every column")
         if self.load == "increment" and not self.keys:
             raise ValueError("`load: increment` replaces rows by key: mark the identifying columns with `key: true`")
         return self

@@ -20,7 +20,7 @@ def page(contract: Contract) -> str:
     version of the DAG."""
     c, form = contract, contract.format
     read_as = f"{form.reader}, {' / '.join(form.encoding)}" + (
-        f", `{form.delimiter}`" if form.reader == "delimited" else f", sheet {form.sheet or 1}"
+        f", `{form.delimiter or '?'}`" if form.reader == "delimited" else f", sheet {', '.join(form.sheet or ('1',))}"
     )
     due = c.arrival.due or "按周期默认 · default of the cycle"
     rows = [

@@ -9,12 +9,13 @@ import re
 import stat
 import time
 import unicodedata
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from catalog.contract import Contract, from_canonical_json
 from pipelines.run import Run
@@ -30,7 +31,9 @@ QUIET = 2.0
 @dataclass(frozen=True)
 class Drop:
     """One file that arrived. `number` counts the drops of a source in the order in which they were taken and processed;
-    `stat` tells a second look at the same file from the same bytes sent again."""
+    `stat` tells a second look at the same file from the same bytes sent again. `handshake` is how we knew that it was
+    finished (see `arrival.complete` of the contract), `manifest` what the sender declared, `mends` the batch whose refused
+    rows it brings back mended."""
 
     drop_id: str
     source: str
@@ -42,6 +45,9 @@ class Drop:
     stat: str
     contract_hash: str
     number: int
+    handshake: str = "quiet"
+    manifest: Mapping[str, Any] | None = None
+    mends: str | None = None
 
     @property
     def arrival(self) -> datetime:

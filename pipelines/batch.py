@@ -17,7 +17,8 @@ from warehouse.layout import Workspace, write_atomically
 class Batch:
     """What collect learned. `batch` is the id: `<source>@<period>.v<version>`.
 
-    `repeats` are rows of ledger.drop: the same bytes once more, before this batch was committed.
+    `repeats` are rows of ledger.drop: the same bytes once more, before this batch was committed. `profile` tells per header
+    what kind of values came, for comparison with the next file.
     """
 
     batch: str
@@ -41,6 +42,9 @@ class Batch:
     stages: tuple[Mapping[str, Any], ...] = ()
     statements: tuple[tuple[str, str, str], ...] = field(default=())
     repeats: tuple[Mapping[str, Any], ...] = ()
+    handshake: str = "quiet"
+    mends: str | None = None
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def held_by_file(self) -> bool:

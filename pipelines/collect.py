@@ -128,6 +128,7 @@ def _batch(drop: Drop, batch: str, period: str, version: int, reading: Reading, 
         sha256=drop.sha256, arrived_at=drop.arrived_at, contract_hash=drop.contract_hash, run=drop.run,
         encoding=reading.encoding, dialect=reading.dialect, header=reading.header, present=reading.present,
         records=reading.records, rows=reading.rows, other=reading.other, findings=reading.findings, stages=(proof,),
+        handshake=drop.handshake, mends=drop.mends,
     )  # fmt: skip
 
 

@@ -347,9 +347,11 @@ def _batch_row(run: Run, batch: Batch, contract: Contract, verdict: Verdict) -> 
     row = {
         "batch": batch.batch, "source": batch.source, "department": contract.department.id, "period": batch.period,
         "version": batch.version, "drop_id": batch.drop_id, "file_name": batch.file_name, "sha256": batch.sha256,
-        "arrived_at": batch.arrived_at, "contract_hash": batch.contract_hash, "run": batch.run, "encoding": batch.encoding,
+        "arrived_at": batch.arrived_at, "contract_hash": batch.contract_hash, "run": batch.run, "handshake": batch.handshake,
+        "mends": batch.mends, "encoding": batch.encoding,
         "dialect": json.dumps(batch.dialect, ensure_ascii=False, sort_keys=True),
-        "header": json.dumps(batch.header, ensure_ascii=False), "rows_read": batch.rows,
+        "header": json.dumps(batch.header, ensure_ascii=False),
+        "profile": json.dumps(batch.profile, ensure_ascii=False, sort_keys=True), "rows_read": batch.rows,
         "rows_accepted": out["accepted"], "rows_refused": out["refused"], "verdict": verdict.state,
         "reason_zh": verdict.zh, "reason_en": verdict.en, "previous_hash": _tip(run, batch.source),
     }  # fmt: skip

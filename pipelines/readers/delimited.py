@@ -45,7 +45,7 @@ SMALL = 1 << 18
 def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     """Raw rows of one text file; see the package docstring for what is written."""
     form = contract.format
-    dialect = {"delimiter": form.delimiter, "quote": form.quote}
+    dialect = {"delimiter": (form.delimiter or ","), "quote": form.quote}
     copy = out.with_suffix(".utf8")
     try:
         text = decode(path, form.encoding, copy)
@@ -59,7 +59,7 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
 
 
 def _read_text(text: Decoded, contract: Contract, batch: str, out: Path) -> Reading:
-    at = contract.format.header_row
+    at = (contract.format.header_row or (1,))[-1]
     try:
         head = [row for _, row in itertools.islice(_records(text.path, contract), 50 + at)]
     except _Broken as broken:
@@ -87,7 +87,7 @@ def _exact(base: Reading, layout: Layout, text: Decoded, contract: Contract, bat
     findings: list[Finding] = list(base.findings)
     other: Counter[str] = Counter()
     records = broken = spelled = 0
-    at = contract.format.header_row
+    at = (contract.format.header_row or (1,))[-1]
     last_defect: tuple[int, str] | None = None
     swallowed = False
     try:
@@ -135,7 +135,7 @@ def _records(path: Path, contract: Contract) -> Iterator[tuple[int, list[str]]]:
     number = 0
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(
-            _lines(file), delimiter=form.delimiter, quotechar=form.quote or None,
+            _lines(file), delimiter=(form.delimiter or ','), quotechar=form.quote or None,
             quoting=csv.QUOTE_MINIMAL if form.quote else csv.QUOTE_NONE, doublequote=True, strict=False,
         )  # fmt: skip
         try:
@@ -160,7 +160,7 @@ def _lines(file: TextIO) -> Iterator[str]:
 def _fast(base: Reading, layout: Layout, text: Decoded, contract: Contract, batch: str, out: Path) -> Reading | None:
     """The whole file through DuckDB, or None where it is not plain enough to be sure that each line is one row."""
     form = contract.format
-    at = form.header_row
+    at = (form.header_row or (1,))[-1]
     if text.path.stat().st_size < SMALL or at != 1 or text.marked or text.line_ends not in ("LF", "CRLF") or layout.extra:
         return None
     quote, breaks, blank = _shape(text.path, form.quote)
@@ -169,7 +169,7 @@ def _fast(base: Reading, layout: Layout, text: Decoded, contract: Contract, batc
         return None
     names = [f"c{i}: 'VARCHAR'" for i in range(layout.width)]
     source = (
-        f"read_csv({literal(str(text.path))}, auto_detect = false, header = false, skip = 1, delim = {literal(form.delimiter)}, "
+        f"read_csv({literal(str(text.path))}, auto_detect = false, header = false, skip = 1, delim = {literal((form.delimiter or ','))}, "
         "quote = '', escape = '', new_line = " + ("'\\r\\n'" if text.line_ends == "CRLF" else "'\\n'") + ", "
         f"max_line_size = {LONGEST_CELL}, columns = {{{', '.join(names)}}})"
     )
@@ -236,8 +236,8 @@ def _count_only(base: Reading, text: Decoded) -> Reading:
 
 
 def _other_delimiter(header: str, contract: Contract) -> Finding:
-    counts = {d: header.count(d) for d in ",|;\t^~" if d != contract.format.delimiter}
+    counts = {d: header.count(d) for d in ",|;\t^~" if d != (contract.format.delimiter or ",")}
     likely = max(counts, key=lambda d: counts[d])
     shown = {"\t": "tab"}.get(likely, likely) if counts[likely] else "?"
-    declared = {"\t": "tab"}.get(contract.format.delimiter, contract.format.delimiter)
+    declared = {"\t": "tab"}.get((contract.format.delimiter or ","), (contract.format.delimiter or ","))
     return finding("delimiter_differs", declared=declared, seen=shown)

@@ -74,7 +74,7 @@ def match_header(contract: Contract, cells: Sequence[str], sheet: str | None = N
             name = cell.strip() or f"column {position + 1}"
             extra[position] = name if name not in extra.values() else f"{name} ({position + 1})"
     findings: list[Finding] = []
-    row = contract.format.header_row
+    row = (contract.format.header_row or (1,))[-1]
     if 2 * len(place) < sum(not c.optional for c in contract.columns):
         # Hardly one of the agreed names: probably a row of data, about people perhaps, and told to nobody.
         header = [masked(cell) if position in extra else cell for position, cell in enumerate(header)]

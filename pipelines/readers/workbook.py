@@ -48,7 +48,7 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     except (CalamineError, OSError, ValueError):
         return Reading(findings=(finding("workbook_unreadable"),))
     visible = _visible(book)
-    wanted = contract.format.sheet
+    wanted = contract.format.sheet[0] if contract.format.sheet else None
     if wanted is not None and wanted not in book.sheet_names:
         return Reading(findings=(finding("sheet_missing", header=wanted, sheets="、".join(book.sheet_names)),))
     name = wanted or first_visible(book)
@@ -76,7 +76,7 @@ def _visible(book: CalamineWorkbook) -> list[str]:
 def _read_rows(
     rows: Sequence[Sequence[Any]], sheet: str, contract: Contract, batch: str, out: Path, findings: list[Finding]
 ) -> Reading:
-    at = contract.format.header_row
+    at = (contract.format.header_row or (1,))[-1]
     if len(rows) < at or not any(as_text(cell).strip() for cell in rows[at - 1]):
         return Reading(
             records=len(rows), other={"not_read": len(rows)}, findings=(*findings, finding("header_absent", sheet=sheet, row=at))
