@@ -6,8 +6,10 @@ import codecs
 import csv
 import io
 import re
+import tempfile
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ import yaml
 from catalog.contract import plain_header as plain
 from catalog.registry import SHIPPED
 from pipelines.errors import NotFound
+from pipelines.readers.packed import unpack
+from quality.finding import Finding
 
 SAMPLE_ROWS = 2_000
 DELIMITERS = ",|\t;^"
@@ -39,7 +43,9 @@ def scaffold(path: Path) -> str:
     """YAML of a contract for files like `path`, with the places a person must look at marked by `# ?`."""
     if not path.is_file():
         raise NotFound(f"{path}: no such file; name a sample extract, as in `dmp contract new extract_20260302.csv`")
-    sample = _sample(path)
+    sample = _unpacked_sample(path)
+    if not any(sample.header):
+        raise NotFound(f"{path}: no row looks like a header; name a sample with a header and some rows")
     fields = yaml.safe_load((SHIPPED / "standards" / "fields.yaml").read_text(encoding="utf-8"))
     known = {plain(header): (name, field) for name, field in fields.items() for header in field["headers"]}
     taken: set[str] = set()
@@ -58,6 +64,7 @@ def scaffold(path: Path) -> str:
         f"  drop: {_text(re.sub(r'[0-9]+', '*', path.name))}",
         "  cycle: daily              # ? daily weekly monthly quarterly yearly event",
         '  due: "09:00 next working day"   # ?',
+        *_unsure(sample),
         f"format: {_flow(_format(sample))}",
         "clean: [trim_text, null_tokens]",
         "columns:",
@@ -80,17 +87,26 @@ def scaffold(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _unpacked_sample(path: Path) -> Sample:
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder) / "member"
+        member = unpack(path, None, inner)
+        if isinstance(member, Finding) and member.code != "archive_unreadable":
+            raise NotFound(f"{path}: {member.message_en}")
+        return _sample(inner if isinstance(member, str) else path)
+
+
 def _sample(path: Path) -> Sample:
     with path.open("rb") as file:
         head = file.read(1 << 20)
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        from python_calamine import CalamineError, CalamineWorkbook
+        from python_calamine import CalamineError
 
-        from pipelines.readers.workbook import as_text, first_visible
-        from pipelines.readers.workbook_size import unfit
+        from pipelines.readers.workbook import as_text, first_visible, open_book
+        from pipelines.readers.workbook_parts import unfit
 
         try:
-            book = CalamineWorkbook.from_path(str(path))
+            book = open_book(path)
             sheet = first_visible(book)
             if head.startswith(b"PK") and (why := unfit(path, sheet)):
                 raise NotFound(f"{path}: {why.message_en}")
@@ -102,7 +118,7 @@ def _sample(path: Path) -> Sample:
     if not head.strip():
         raise NotFound(f"{path}: empty; name a sample with a header and some rows")
     encoding = _encoding(path)
-    text = codecs.getincrementaldecoder(encoding)("ignore").decode(head).removeprefix("\ufeff")
+    text = codecs.getincrementaldecoder(encoding or "cp1252")("ignore").decode(head).removeprefix("\ufeff")
     lines = [line for line in text.splitlines()[:50] if line.strip()]
     delimiter = max(DELIMITERS, key=lambda d: (min((line.count(d) for line in lines[-10:]), default=0), -DELIMITERS.index(d)))
     csv.field_size_limit(len(text))
@@ -121,8 +137,15 @@ def _cut(
     return Sample(reader, encoding, delimiter, sheet, at, tuple(h.strip() for h in header), rows)
 
 
-def _encoding(path: Path) -> str:
-    """UTF-8 if the whole file is, else GB18030 if the whole file is, else the Western single-byte one."""
+def _encoding(path: Path) -> str | None:
+    """UTF-8 or UTF-16 if the file is; GB 18030 or Big5 if all of it is and it looks like Chinese; None where a person must say.
+
+    Text in a single-byte encoding often happens to be readable as Chinese, as rare characters that nobody writes.
+    """
+    with path.open("rb") as file:
+        head = file.read(1 << 20)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
     for encoding in ("utf-8-sig", "gb18030", "big5"):
         decoder = codecs.getincrementaldecoder(encoding)("strict")
         try:
@@ -132,8 +155,14 @@ def _encoding(path: Path) -> str:
                 decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             continue
-        return "utf-8" if encoding == "utf-8-sig" else encoding
-    return "cp1252"
+        if encoding == "utf-8-sig":
+            return "utf-8"
+        pairs = re.findall(rb"[\x81-\xfe][\x40-\xfe]", head)
+        low, high, second = (0xB0, 0xD7, 0xA1) if encoding == "gb18030" else (0xA4, 0xC6, 0x40)
+        common = sum(low <= pair[0] <= high and pair[1] >= second for pair in pairs)
+        if 2 * common >= len(pairs):
+            return encoding
+    return None
 
 
 def _header_row(grid: Sequence[Sequence[str]]) -> int:
@@ -222,10 +251,22 @@ def _period(name: str) -> list[str]:
     return ["period: {from: arrival}   # ? the file name tells no date, so the day of arrival counts"]
 
 
+def _unsure(sample: Sample) -> list[str]:
+    """What to say where the bytes do not tell their encoding: how a value of the sample reads in the usual ones."""
+    if sample.encoding or sample.reader != "delimited":
+        return []
+    texts = [cell for row in (sample.header, *sample.rows) for cell in row if not cell.isascii()]
+    shown = []
+    for name in ("cp1252", "gb18030", "big5", "cp1251", "iso8859-7", "cp949", "shift_jis"):
+        with suppress(UnicodeError):
+            shown.append(f"#   {name}: {texts[0].encode('cp1252').decode(name)}")
+    return ["# ? The bytes fit several encodings. Ask the sender, and write the one in which this reads as it should:", *shown]
+
+
 def _format(sample: Sample) -> dict[str, Any]:
     form: dict[str, Any] = {"reader": sample.reader}
-    if sample.encoding:
-        form["encoding"] = sample.encoding
+    if sample.reader == "delimited":
+        form["encoding"] = sample.encoding or "?"
     if sample.delimiter:
         form["delimiter"] = {"\t": "tab"}.get(sample.delimiter, sample.delimiter)
     if sample.sheet:

@@ -27,6 +27,10 @@ GB18030_2022 = {
     0xE843: 0x9FB9, 0xE854: 0x9FBA, 0xE855: 0x241FE, 0xE864: 0x9FBB,
 }  # fmt: skip
 
+#: Encodings that give the same bytes back for every text they decode to (a test goes through all their characters). GB 18030
+#: does so but for the characters above.
+REVERSIBLE = frozenset({"utf-8", "ascii", "gb18030", "gbk", "iso8859-1", "cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-32"})
+
 _MAGIC: Sequence[tuple[bytes, str]] = (
     (b"PK\x03\x04", "file_is_a_workbook"),
     (b"\xd0\xcf\x11\xe0", "file_is_a_workbook"),
@@ -44,6 +48,7 @@ class Decoded:
     path: Path
     encoding: str | None
     marked: int
+    private: int
     line_ends: str
     ends_with_break: bool
     findings: tuple[Finding, ...]
@@ -96,6 +101,15 @@ def decode(path: Path, encodings: Sequence[str], out: Path) -> Decoded:
     return result
 
 
+def transcode(path: Path, encoding: str, out: Path) -> Decoded:
+    """Write `path` as UTF-8 to `out`; what cannot be decoded is marked in its place. For formats that name their encoding."""
+    return (
+        _attempt(path, encoding, out, strict=True)
+        or _attempt(path, encoding, out, strict=False)
+        or _refused(out, finding("encoding_wrong", declared=encoding, count=1, hint_zh="", hint_en=""))
+    )
+
+
 def is_markup(head: bytes) -> bool:
     """Whether the file begins as a web page or XML does: what some systems call an export to Excel."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -103,7 +117,7 @@ def is_markup(head: bytes) -> bool:
 
 
 def _refused(out: Path, why: Finding) -> Decoded:
-    return Decoded(out, None, 0, "", True, (why,))
+    return Decoded(out, None, 0, 0, "", True, (why,))
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -119,7 +133,8 @@ def _attempt(path: Path, encoding: str, out: Path, *, strict: bool) -> Decoded |
     name = codecs.lookup(encoding).name
     decoder = codecs.getincrementaldecoder(name)("strict" if strict else "dmp_mark")
     chinese = name in ("gb18030", "gbk", "gb2312", "hz")
-    marked = private = nul = 0
+    marked = private = nul = mapped = 0
+    back = None if name in REVERSIBLE or not strict else _Back(name)
     crlf = lf = cr = 0
     last = ""
     first = True
@@ -131,13 +146,17 @@ def _attempt(path: Path, encoding: str, out: Path, *, strict: bool) -> Decoded |
                 text = decoder.decode(raw, final=not raw)
             except UnicodeError:
                 return None
+            if back:
+                back.compare(raw, text)
             if first and text.startswith("\ufeff"):
                 text = text[1:]
                 findings.append(finding("byte_order_mark"))
             first = first and not text
             if text:
                 if chinese and _PRIVATE.search(text):
+                    before = len(_PRIVATE.findall(text))
                     text = text.translate(GB18030_2022)
+                    mapped += before - len(_PRIVATE.findall(text))
                 if not text.isascii():
                     private += len(_PRIVATE.findall(text))
                     marked += text.count(MARK)
@@ -156,8 +175,33 @@ def _attempt(path: Path, encoding: str, out: Path, *, strict: bool) -> Decoded |
         findings.append(finding("character_private_use", count=private))
     if nul:
         findings.append(finding("character_nul", count=nul))
+    if mapped:
+        findings.append(finding("characters_mapped", count=mapped))
+    if back and back.first:
+        findings.append(finding("bytes_not_reversible", encoding=name, row=back.first))
     ends = "+".join(word for word, count in (("CRLF", crlf), ("LF", lf), ("CR", cr)) if count)
-    return Decoded(out, name, marked + nul, ends, last in "\r\n", tuple(findings))
+    return Decoded(out, name, marked + nul, private, ends, last in "\r\n", tuple(findings))
+
+
+class _Back:
+    """Encodes the text again beside the decoding, and tells the first row where other bytes come out."""
+
+    def __init__(self, name: str) -> None:
+        self.encoder = codecs.getincrementalencoder(name)("strict")
+        self.pending = b""
+        self.row = 1
+        self.first: int | None = None
+
+    def compare(self, raw: bytes, text: str) -> None:
+        if self.first is not None:
+            return
+        self.pending += raw
+        again = self.encoder.encode(text)
+        if not self.pending.startswith(again):
+            same = next(i for i, byte in enumerate(again) if self.pending[i : i + 1] != bytes([byte]))
+            self.first = self.row + again[:same].count(b"\n")
+        self.pending = self.pending[len(again) :]
+        self.row += text.count("\n")
 
 
 def _is_utf8(path: Path) -> bool:

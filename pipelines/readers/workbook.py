@@ -1,67 +1,114 @@
-"""Workbooks (.xlsx): cells by their own type, so that an identifier stored as a number is seen and not repaired in silence."""
+"""Workbooks (.xlsx, .xls, .ods, .et saved as .xls): cells by their own type, so that an identifier stored as a number is seen
+and not repaired in silence."""
 
 from __future__ import annotations
 
 import datetime as dt
+import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
+from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
 
 from catalog.contract import Contract
 from pipelines.readers.rows import (
-    MOST_COLUMNS,
+    HEAD,
     SPELLED_OUT,
+    Layout,
     RawWriter,
     Reading,
-    groups,
+    find_heading,
     header_elsewhere,
     match_header,
-    not_spelled_out,
-    sort_rows,
-    spell_out,
+    not_read,
+    private_use,
+    virtual_names,
+    write_rows,
 )
 from pipelines.readers.text import is_markup
-from pipelines.readers.workbook_size import unfit
+from pipelines.readers.workbook_parts import oddities, unfit
 from quality.finding import Finding, finding
+
+Cells = Sequence[Sequence[Any]]
 
 
 def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
-    """Raw rows of one sheet: the one the contract names, else the first visible one."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        magic = file.read(8)
-    if not magic:
-        return Reading(findings=(finding("file_empty", size=size),))
-    if not magic.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        with path.open("rb") as file:
-            code = "file_is_html" if is_markup(file.read(4096)) else "file_is_not_a_workbook"
-        return Reading(findings=(finding(code),))
-    zipped = magic.startswith(b"PK")
-    if zipped and (why := unfit(path)):
-        return Reading(findings=(why,))
-    try:
-        book = CalamineWorkbook.from_path(str(path))
-    except (CalamineError, OSError, ValueError):
-        return Reading(findings=(finding("workbook_unreadable"),))
-    visible = _visible(book)
-    wanted = contract.format.sheet[0] if contract.format.sheet else None
-    if wanted is not None and wanted not in book.sheet_names:
+    """Raw rows of the sheets that the contract names, else of the first visible one."""
+    opened = _open(path)
+    if isinstance(opened, Finding):
+        return Reading(findings=(opened,))
+    book, zipped = opened
+    names = chosen_sheets(book, contract.format.sheet)
+    if not names:
+        wanted = "、".join(contract.format.sheet or ())
         return Reading(findings=(finding("sheet_missing", header=wanted, sheets="、".join(book.sheet_names)),))
-    name = wanted or first_visible(book)
     findings: list[Finding] = []
-    if wanted is None and len(visible) > 1:
-        findings.append(finding("sheets_not_read", sheet=name, sheets="、".join(s for s in visible if s != name)))
-    if zipped and (why := unfit(path, name)):
-        return Reading(findings=(*findings, why))
+    visible = _visible(book)
+    if contract.format.sheet is None and (rest := [s for s in visible if s not in names]):
+        findings.append(finding("sheets_not_read", sheet=names[0], sheets="、".join(rest)))
+    readings: list[Reading] = []
+    with RawWriter(contract, batch, out) as writer:
+        for name in names:
+            if zipped and (why := unfit(path, name)):
+                readings.append(Reading(findings=(why,)))
+                continue
+            try:
+                sheet = book.get_sheet_by_name(name)
+                rows: list[list[Any]] = sheet.to_python(skip_empty_area=False)
+            except (CalamineError, ValueError):
+                readings.append(Reading(findings=(finding("workbook_unreadable"),)))
+                continue
+            notes = oddities(path, name) if zipped else []
+            if name not in visible:
+                notes.append(finding("sheet_hidden", sheet=name))
+            reading = _read_sheet(sheet, rows, contract, writer)
+            readings.append(replace(reading, findings=(*notes, *reading.findings)))
+    if not writer.rows:
+        out.unlink()
+    elif out.is_file():
+        findings += private_use(out, contract)
+    return _together(readings, names, findings)
+
+
+def _open(path: Path) -> tuple[CalamineWorkbook, bool] | Finding:
+    """The workbook, and whether it is a zip (.xlsx, .ods)."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if not head:
+        return finding("file_empty", size=0)
+    zipped = head.startswith(b"PK\x03\x04")
+    if not zipped and not head.startswith(b"\xd0\xcf\x11\xe0"):
+        return finding("file_is_html" if is_markup(head) else "file_is_not_a_workbook")
+    if zipped and (why := unfit(path)):
+        return why
     try:
-        rows: list[list[Any]] = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
-    except (CalamineError, ValueError):
-        return Reading(findings=(finding("workbook_unreadable"),))
-    return _read_rows(rows, name, contract, batch, out, findings)
+        return open_book(path), zipped
+    except PasswordError:
+        return finding("workbook_locked")
+    except (CalamineError, OSError, ValueError):
+        return finding("workbook_unreadable")
+
+
+def open_book(path: Path) -> CalamineWorkbook:
+    """The workbook, by its bytes: the library goes by the file's name, and an .xlsx is often called .xls or .et."""
+    try:
+        return CalamineWorkbook.from_path(str(path))
+    except PasswordError:
+        raise
+    except CalamineError:
+        return CalamineWorkbook.from_filelike(io.BytesIO(path.read_bytes()))
+
+
+def chosen_sheets(book: CalamineWorkbook, wanted: Sequence[str] | None) -> list[str]:
+    """The sheets to read, in the order of the workbook: those that fit a wanted name or pattern, hidden ones only by name."""
+    if wanted is None:
+        return [first_visible(book)] if book.sheet_names else []
+    visible = set(_visible(book))
+    return [n for n in book.sheet_names if n in wanted or (n in visible and any(fnmatchcase(n, w) for w in wanted))]
 
 
 def first_visible(book: CalamineWorkbook) -> str:
@@ -73,75 +120,112 @@ def _visible(book: CalamineWorkbook) -> list[str]:
     return [m.name for m in book.sheets_metadata if m.visible == SheetVisibleEnum.Visible and m.typ == SheetTypeEnum.WorkSheet]
 
 
-def _read_rows(
-    rows: Sequence[Sequence[Any]], sheet: str, contract: Contract, batch: str, out: Path, findings: list[Finding]
-) -> Reading:
-    at = (contract.format.header_row or (1,))[-1]
-    if len(rows) < at or not any(as_text(cell).strip() for cell in rows[at - 1]):
-        return Reading(
-            records=len(rows), other={"not_read": len(rows)}, findings=(*findings, finding("header_absent", sheet=sheet, row=at))
-        )
-    if len(header := _trimmed(rows[at - 1])) > MOST_COLUMNS:
-        return Reading(
-            records=len(rows),
-            other={"not_read": len(rows)},
-            findings=(*findings, finding("too_many_columns", sheet=sheet, count=len(header), most=MOST_COLUMNS)),
-        )
-    layout = match_header(contract, header, sheet)
-    findings += layout.findings
-    base = Reading(
-        header=layout.header,
-        present={c.source: c.source in layout.place for c in contract.columns},
-        records=len(rows),
-        dialect={"sheet": sheet},
+def _together(readings: Sequence[Reading], names: Sequence[str], findings: Sequence[Finding]) -> Reading:
+    """One reading of all sheets. A column is there if it is in every sheet."""
+    other: Counter[str] = Counter()
+    for reading in readings:
+        other.update(reading.other)
+    first = readings[0]
+    rows = sum(r.rows for r in readings)
+    found = [*findings, *(f for r in readings for f in r.findings)]
+    if not rows and not any(f.severity == "hold" for f in found):
+        found.append(finding("no_data_rows"))
+    return Reading(
+        dialect={"sheet": "、".join(names)},
+        header=first.header,
+        present={header: all(r.present.get(header, False) for r in readings) for header in first.present},
+        records=sum(r.records for r in readings),
+        rows=rows,
+        other=dict(other),
+        findings=tuple(found),
     )
-    if any(f.severity == "hold" for f in findings):
-        found = header_elsewhere(contract, [[as_text(c) for c in row] for row in rows[:50]])
-        if found and found != at:
-            findings.append(finding("header_elsewhere", sheet=sheet, row=found, declared=at))
-        return replace(base, other={"not_read": len(rows)}, findings=tuple(findings))
-    text_only = {
-        layout.place[c.source]: c
-        for c in contract.columns
-        if c.to and c.source in layout.place and c.type == "text" and (c.key or c.check)
-    }
-    other: Counter[str] = Counter({"above_header": at - 1, "header": 1})
-    broken = spelled = 0
-    with RawWriter(contract, batch, out) as writer:
-        for group in groups((number, [as_text(c) for c in rows[number - 1]]) for number in range(at + 1, len(rows) + 1)):
-            for number, _ in group:
-                for position, column in text_only.items():
-                    row = rows[number - 1]
-                    if position < len(row) and isinstance(row[position], float | int) and len(findings) < SPELLED_OUT:
-                        findings.append(
-                            finding(
-                                "number_in_text_column",
-                                sheet=sheet,
-                                row=number,
-                                header=column.source,
-                                column_name=column.to,
-                                cell=f"{letters(position)}{number}",
-                            )
-                        )
-            sorted_rows = sort_rows(layout, group)
-            other += sorted_rows.other
-            writer.write(layout, sheet, sorted_rows)
-            said = spell_out(layout, sheet, sorted_rows, SPELLED_OUT - len(findings))
-            findings += said
-            broken += len(sorted_rows.defects)
-            spelled += len(said)
-    findings += not_spelled_out(sheet, broken, spelled)
-    if not writer.rows:
-        findings.append(finding("no_data_rows"))
-    return replace(base, rows=writer.rows, other={k: v for k, v in other.items() if v}, findings=tuple(findings))
 
 
-def _trimmed(row: Sequence[Any]) -> list[str]:
-    """A row as text without the empty cells at its right."""
-    cells = [as_text(cell) for cell in row]
-    while cells and not cells[-1].strip():
-        cells.pop()
-    return cells
+def _read_sheet(sheet: CalamineSheet, rows: list[list[Any]], contract: Contract, writer: RawWriter) -> Reading:
+    name = sheet.name
+    merged = _fill_merged(sheet, rows, contract)
+    declared = (contract.format.header_row or (0,))[-1]
+    head = [_as_texts(row) for row in rows[: HEAD + declared]]
+    heading = find_heading(contract, head, name)
+    if isinstance(heading, Finding):
+        return not_read(len(rows), [heading])
+    above = head[: max(0, heading.first - 1)]
+    layout = match_header(contract, heading.cells, name, heading.last, virtual_names(contract, above))
+    if layout.held:
+        findings = [*heading.findings, *layout.findings]
+        found = header_elsewhere(contract, head[:HEAD])
+        if found and not heading.first <= found <= heading.last:
+            findings.append(finding("header_elsewhere", sheet=name, row=found, declared=heading.last))
+        return not_read(len(rows), findings, layout, contract)
+    look = _Identifiers(contract, layout, name, rows)
+    reading = write_rows(
+        _numbered(rows, layout.width), contract, writer, heading, layout, sheet=name, above=above, look=look.findings
+    ).reading
+    return replace(
+        reading, findings=(*([finding("cells_merged", sheet=name, count=merged)] if merged else ()), *reading.findings)
+    )
+
+
+def _numbered(rows: Cells, width: int) -> Iterator[tuple[int, list[str]]]:
+    """Rows as text. Empty cells right of the header are no cells, as spreadsheets have them everywhere."""
+    for number, row in enumerate(rows, 1):
+        cells = _as_texts(row)
+        while len(cells) > width and not cells[-1].strip():
+            cells.pop()
+        yield number, cells
+
+
+def _fill_merged(sheet: CalamineSheet, rows: list[list[Any]], contract: Contract) -> int:
+    """Give every cell of a block that is merged downwards the value it shows; returns the number of such blocks.
+
+    Blocks merged across one row keep their value in the first cell: titles, and rows that head a group. Rows of the header
+    are put together in `joined`.
+    """
+    blocks = 0
+    for (top, left), (bottom, _) in sheet.merged_cell_ranges or ():
+        if bottom <= top or bottom >= len(rows) or left >= len(rows[top]) or rows[top][left] in ("", None):
+            continue
+        if contract.format.header_row and bottom < max(contract.format.header_row):
+            continue
+        blocks += 1
+        for number in range(top + 1, bottom + 1):
+            if left < len(rows[number]) and rows[number][left] in ("", None):
+                rows[number][left] = rows[top][left]
+    return blocks
+
+
+class _Identifiers:
+    """Looks for identifiers that a spreadsheet keeps as numbers or dates: their last digits or leading zeros may be gone."""
+
+    def __init__(self, contract: Contract, layout: Layout, sheet: str, rows: Cells) -> None:
+        self.columns = [
+            (layout.place[c.source], c)
+            for c in contract.columns
+            if c.to and c.type == "text" and (c.key or c.check) and layout.place.get(c.source, layout.width) < layout.width
+        ]
+        self.sheet, self.rows, self.spelled = sheet, rows, 0
+
+    def findings(self, group: list[tuple[int, list[str]]]) -> list[Finding]:
+        found: list[Finding] = []
+        for number, _ in group:
+            row = self.rows[number - 1]
+            for position, column in self.columns:
+                cell = row[position] if position < len(row) else None
+                if isinstance(cell, str) or cell is None or isinstance(cell, bool) or self.spelled >= SPELLED_OUT:
+                    continue
+                self.spelled += 1
+                code = "number_in_text_column" if isinstance(cell, int | float) else "date_in_text_column"
+                address = f"{letters(position)}{number}"
+                found.append(
+                    finding(
+                        code, sheet=self.sheet, row=number, header=column.source, column_name=column.to, cell=address
+                    )
+                )  # fmt: skip
+        return found
+
+
+def _as_texts(row: Sequence[Any]) -> list[str]:
+    return [cell if type(cell) is str else as_text(cell) for cell in row]
 
 
 def as_text(cell: Any) -> str:

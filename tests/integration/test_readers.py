@@ -5,24 +5,27 @@ Every case goes the whole way from the landing folder to the verdict, in one wor
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
 import string
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.flow import intake
 from pipelines.gate import Verdict
-from pipelines.readers import workbook_size
+from pipelines.readers import workbook_parts
 from pipelines.readers.text import GB18030_2022
 from pipelines.rules import rule_catalogue
 from quality.finding import kinds
@@ -50,6 +53,23 @@ SOURCES = {
     "office__pipe": FORM.format(drop="pipe_*", form="{delimiter: '|', quote: ''}"),
     "office__title": FORM.format(drop="title_*", form="{header_row: 3}"),
     "office__book": FORM.format(drop="book_*", form="{reader: workbook}"),
+    "office__json": FORM.format(drop="json_*", form="{reader: json}"),
+    "office__xml": FORM.format(drop="xml_*", form="{reader: xml}"),
+    "office__fixed": FORM.format(drop="fixed_*", form="{reader: fixed_width, encoding: gbk}")
+    .replace("编号,", "编号, at: [1, 4],")
+    .replace("姓名,", "姓名, at: [5, 8],")
+    .replace("电话,", "电话, at: [13, 11],"),
+    "office__parquet": FORM.format(drop="parquet_*", form="{reader: parquet}"),
+    "office__marks": FORM.format(drop="marks_*", form="{delimiter: '|#|'}"),
+    "office__bare": FORM.format(drop="bare_*", form="{header_row: 0}"),
+    "office__two": FORM.format(drop="two_*", form="{header_row: [2, 3]}").replace("from: 电话", "from: 联系 电话"),
+    "office__groups": FORM.format(
+        drop="groups_*",
+        form="{above_header: '^指标：(?P<指标>.+)$', group_rows: '^(?P<街道>.+?)（(?P<count>[0-9]+)人）$', totals: '^合计', fill_down: 姓名}",
+    )
+    + "  - {from: 街道, to: street}\n  - {from: 指标, to: topic}\n",
+    "office__months": FORM.format(drop="months_*", form="{reader: workbook, sheet: ['*月']}"),
+    "office__one": FORM.format(drop="one_*", form="{member: '*.csv'}"),
     "office__sheet": FORM.format(drop="sheet_*", form="{reader: workbook, sheet: 名册}"),
 }
 
@@ -89,6 +109,46 @@ def unpacks_to(megabytes: int) -> bytes:
     return out.getvalue()
 
 
+def zipped(*members: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def xml(body: str) -> bytes:
+    return f'<?xml version="1.0" encoding="UTF-8"?><名册>{body}</名册>'.encode()
+
+
+def parquet_of(columns: dict[str, list[Any]]) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out)
+    return out.getvalue()
+
+
+def changed(change: Callable[[Any], None]) -> bytes:
+    """The sound workbook after a change to its sheet."""
+    book = openpyxl.load_workbook(io.BytesIO(workbook(("一", CELLS))))
+    change(book.worksheets[0])
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def with_merged(cells: str) -> bytes:
+    return changed(lambda sheet: sheet.merge_cells(cells))
+
+
+def with_formula_and_hidden() -> bytes:
+    def change(sheet: Any) -> None:
+        sheet["D2"] = "=1+1"
+        sheet.row_dimensions[3].hidden = True
+
+    return changed(change)
+
+
+RECORDS = [{"编号": "1", "姓名": "张三", "电话": "13800138000"}, {"编号": "2", "姓名": "李四", "电话": 13900139000}]
 GOOD = ["1,张三,13800138000", "2,李四,13900139000"]
 CELLS: list[list[Any]] = [["编号", "姓名", "电话"], ["1", "张三", "13800138000"], ["2", "李四", "13900139000"]]
 
@@ -111,7 +171,7 @@ CASES = {
     "sound": Case("office__utf8", rows(*GOOD).encode(), "pass", 2),
     "carriage returns alone": Case("office__utf8", rows(*GOOD, end="\r").encode(), "pass", 2),
     "no last line break": Case("office__utf8", rows(*GOOD).encode().rstrip(), "pass", 2),
-    "byte-order mark": Case("office__utf8", b"\xef\xbb\xbf" + rows(*GOOD).encode(), "warn", 2, codes={"byte_order_mark"}),
+    "byte-order mark": Case("office__utf8", b"\xef\xbb\xbf" + rows(*GOOD).encode(), "pass", 2, codes={"byte_order_mark"}),
     "byte that is none": Case(
         "office__gb", rows(*GOOD).encode("gb18030") + b"3,\xff\xc8\xfd,13700137000\n", "warn", 2, 1, {"character_unreadable"},
         ("第 4 行", "Row 4", "姓名")),
@@ -138,9 +198,12 @@ CASES = {
         says=("“电话”", "“手机电话”", "`手机电话`")),
     "no header at all": Case(
         "office__utf8", "\n".join(GOOD).encode(), "hold", codes={"column_missing"}, says=("编号", "姓名", "电话")),
+    "header found where it was left open": Case(
+        "office__utf8", ("全市名册,,\n2026 年,,\n" + rows(*GOOD)).encode(), "pass", 2, codes={"header_found"},
+        says=("第 3 行", "row 3"), other={"above_header": 2, "header": 1}),
     "header in another row": Case(
-        "office__utf8", ("全市名册,,\n2026 年,,\n" + rows(*GOOD)).encode(), "hold", codes={"column_missing", "header_elsewhere"},
-        says=("第 3 行", "row 3")),
+        "office__title", ("名册\n" + rows(*GOOD)).encode(), "hold", codes={"column_missing", "header_elsewhere"},
+        says=("第 2 行", "row 2")),
     "title above the header, as agreed": Case(
         "office__title", ("全市名册\n\n" + rows(*GOOD)).encode(), "pass", 2, other={"above_header": 2, "header": 1}),
     "header shorter than agreed": Case("office__title", b"a\n", "hold", codes={"header_absent"}, says=("第 3 行", "Row 3")),
@@ -169,7 +232,8 @@ CASES = {
     "unreadable in every row": Case("office__gb", rows(*("1,a,b" for _ in range(30))).encode("gb18030").replace(b"a,b", b"\xff,b"),
                                     "hold", codes={"encoding_wrong"}),
     "private-use characters": Case("office__gb", rows("1,张\ue000,13800138000").encode("gb18030"), "warn", 1,
-                                   codes={"character_private_use"}, says=("1 个自造字", "1 private-use")),
+                                   codes={"character_private_use", "cell_private_use"},
+                                   says=("1 个自造字", "1 private-use", "第 2 行“姓名”", "U+E000")),
     "workbook where text was agreed": Case("office__utf8", workbook(("一", CELLS)), "hold", codes={"file_is_a_workbook"}, says=("CSV",)),
     "text where a workbook was agreed": Case("office__book", rows(*GOOD).encode(), "hold", codes={"file_is_not_a_workbook"}, says=("xlsx",)),
     "web page called .xls": Case("office__book", b"<html><table><tr><td>1</td></tr></table></html>", "hold", codes={"file_is_html"},
@@ -181,12 +245,79 @@ CASES = {
     "old workbook format damaged": Case("office__book", b"\xd0\xcf\x11\xe0" + bytes(600), "hold", codes={"workbook_unreadable"}),
     "sound workbook": Case("office__book", workbook(("一", CELLS)), "pass", 2),
     "hidden first sheet": Case("office__book", workbook(("代码", [["x"]]), ("一", CELLS), hidden=("代码",)), "pass", 2),
-    "second sheet not read": Case("office__book", workbook(("一", CELLS), ("说明", [["x"]])), "warn", 2, codes={"sheets_not_read"}, says=("说明",)),
+    "second sheet not read": Case("office__book", workbook(("一", CELLS), ("说明", [["x"]])), "pass", 2, codes={"sheets_not_read"}, says=("说明",)),
     "sheet missing": Case("office__sheet", workbook(("一", CELLS)), "hold", codes={"sheet_missing"}, says=("“名册”", "一")),
     "empty sheet": Case("office__book", workbook(("一", [])), "hold", codes={"header_absent"}),
     "number where text was agreed": Case("office__book", workbook(("一", [CELLS[0], [12345678901234567, "张三", "13800138000"]])), "warn", 1,
                                          codes={"number_in_text_column"}, says=("A2", "编号")),
     "10,000 columns in a workbook": Case("office__book", workbook(("一", [list(range(10_000))])), "hold", codes={"too_many_columns"}),
+    "delimiter left open": Case("office__utf8", rows(*GOOD).replace(",", "\t").encode(), "pass", 2, codes={"delimiter_found"}, says=("tab",)),
+    "delimiter of three characters": Case(
+        "office__marks", rows(GOOD[0], '2,"李|#|四",1').replace(",", "|#|").encode(), "warn", 2, codes=set()),
+    "no header, as agreed": Case("office__bare", "\n".join(GOOD).encode(), "pass", 2),
+    "header of two rows": Case("office__two", ("名册,,\n编号,姓名,联系\n,,电话\n" + "\n".join(GOOD)).encode(), "pass", 2,
+                               other={"above_header": 1, "header": 2}),
+    "mixed line ends": Case("office__utf8", f"{HEADER}\r\n{GOOD[0]}\n{GOOD[1]}\r3,王五,13700137000".encode(), "pass", 3),
+    "notes below the table": Case(
+        "office__utf8", rows(*GOOD, "注：1.口径见说明,,", '"　　　2.电话, 手机",,', "数据来源：统计局").encode(), "pass", 2,
+        codes={"notes_left_out"}, says=("第 4、5、6 行", "rows 4、5、6"), other={"header": 1, "note": 3}),
+    "a total nobody agreed on": Case("office__utf8", rows(*GOOD, "合 计,2,").encode(), "warn", 2, 1, {"total_row"}, ("第 4 行",)),
+    "groups, totals, text above, cells to fill": Case(
+        "office__groups", ("指标：常住\n" + rows("北街（2人）,,", *GOOD, "南街（2人）,,", "3,王五,1", "4,,2", "合计,4,")).encode(), "warn", 4,
+        codes={"header_found"}, other={"above_header": 1, "header": 1, "group_heading": 2, "total": 1}),
+    "a group with fewer rows than it says": Case(
+        "office__groups", ("指标：常住\n" + rows("北街（3人）,,", *GOOD)).encode(), "warn", 2, codes={"group_count_differs", "header_found"},
+        says=("“北街（3人）”说有 3 行，实际有 2 行",)),
+    "text above the header is missing": Case("office__groups", rows("北街（2人）,,", *GOOD).encode(), "hold", codes={"column_missing"}, says=("指标",)),
+    "GB 18030-2022 characters": Case("office__gb", rows("1,张一,13800138000").encode("gb18030").replace("一".encode("gb18030"), b"\xfe\x59"),
+                                     "pass", 1, codes={"characters_mapped"}),
+    "gzip": Case("office__utf8", gzip.compress(rows(*GOOD).encode()), "pass", 2, codes={"archive_unpacked"}),
+    "zip": Case("office__utf8", zipped(("名册.csv", rows(*GOOD).encode())), "pass", 2, codes={"archive_unpacked"}, says=("名册.csv",)),
+    "zip of two files": Case("office__utf8", zipped(("a.csv", b"x"), ("b.csv", b"y")), "hold", codes={"archive_members"}, says=("a.csv、b.csv",)),
+    "zip of which one file was agreed": Case("office__one", zipped(("a.csv", rows(*GOOD).encode()), ("../b.txt", b"y")), "pass", 2,
+                                             codes={"archive_unpacked"}),
+    "zip within a zip": Case("office__utf8", zipped(("a.zip", zipped(("b.csv", rows(*GOOD).encode())))), "hold",
+                             codes={"archive_unpacked", "file_is_a_workbook"}),
+    "zip bomb": Case("office__utf8", zipped(("a.csv", bytes(200 << 20))), "hold", codes={"archive_bomb"}),
+    "gzip cut short": Case("office__utf8", gzip.compress(rows(*GOOD).encode())[:-12], "hold", codes={"archive_unreadable"}),
+    "JSON list": Case("office__json", json.dumps(RECORDS).encode(), "pass", 2),
+    "JSON list somewhere within": Case("office__json", json.dumps({"n": [1, 2], "body": {"rows": RECORDS}}).encode(), "pass", 2),
+    "JSON lines, one of them broken": Case(
+        "office__json", "\n".join([*(json.dumps(r, ensure_ascii=False) for r in RECORDS), '{"编号": 3'])
+        .encode(), "warn", 2, 1, {"record_unreadable"}, ("第 3 条",)),
+    "JSON with a field more": Case("office__json", json.dumps([{**r, "备注": {"a": 1.10}} for r in RECORDS]).encode(), "warn", 2,
+                                   codes={"column_undeclared"}, says=("备注.a",)),
+    "JSON cut short": Case("office__json", json.dumps(RECORDS).encode()[:-5], "hold", codes={"json_unreadable"}),
+    "JSON without records": Case("office__json", b'{"a": 1, "b": {"c": []}}', "hold", codes={"records_absent"}),
+    "JSON nested without end": Case("office__json", b"[" * 100_000, "hold", codes={"json_unreadable"}),
+    "XML": Case("office__xml", xml("<人><编号>1</编号><姓名>张三</姓名><电话>13800138000</电话></人>"), "pass", 1),
+    "XML with attributes and a namespace": Case(
+        "office__xml", '<a xmlns="urn:x"><b><人 k="1"><编号>1</编号><姓名>张三</姓名><电话>13800138000</电话></人></b></a>'.encode(), "warn", 1,
+        codes={"column_undeclared"}, says=("@k",)),
+    "XML in GB 18030": Case(
+        "office__xml", '<?xml version="1.0" encoding="gb2312"?><x><人><编号>1</编号><姓名>张三</姓名><电话>13800138000</电话></人></x>'
+        .encode("gb18030"), "pass", 1),
+    "XML with entities": Case("office__xml", b'<!DOCTYPE x [<!ENTITY a "b">]><x><r><c>&a;</c></r></x>', "hold", codes={"xml_entities"}),
+    "XML from a file outside": Case("office__xml", b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><x><r/></x>', "hold"),
+    "XML cut short": Case("office__xml", xml("<人><编号>1</编号></人>")[:-9], "hold", codes={"xml_unreadable"}),
+    "fixed width in GBK": Case("office__fixed", "0001张三    13800138000\n0002李四    13900139000\n".encode("gbk"), "pass", 2),
+    "fixed width, a line short and a line long": Case(
+        "office__fixed", "0001张三    13800138000\n0002李四\n0003王五    13700137000xyz\n".encode("gbk"), "warn", 1, 2,
+        {"row_too_short", "row_too_long"}),
+    "Parquet": Case("office__parquet", parquet_of({"编号": ["1", "2"], "姓名": ["张三", "李四"], "电话": ["13800138000", None]}), "pass", 2),
+    "Parquet with numbers for codes": Case(
+        "office__parquet", parquet_of({"编号": [1, 2], "姓名": ["张三", "李四"], "电话": ["13800138000", "13900139000"]}), "warn", 2,
+        codes={"number_in_text_column"}),
+    "Parquet cut short": Case("office__parquet", parquet_of({"编号": ["1"]})[:-9], "hold", codes={"parquet_unreadable"}),
+    "sheets of the months": Case(
+        "office__months", workbook(("1月", CELLS), ("2月", [CELLS[0], ["3", "王五", "13700137000"]]), ("说明", [["x"]])), "pass", 3),
+    "title and notes in a workbook": Case(
+        "office__book", workbook(("一", [["全市名册"], [], *CELLS, ["注：仅供测试"]])), "pass", 2, codes={"header_found", "notes_left_out"}),
+    "cells merged downwards": Case("office__book", with_merged("B2:B3"), "pass", 2, codes={"cells_merged"}),
+    "date where a code was agreed": Case("office__book", workbook(("一", [CELLS[0], [date(2026, 3, 2), "张三", "13800138000"]])), "warn", 1,
+                                         codes={"date_in_text_column"}, says=("A2",)),
+    "formulas and hidden rows": Case("office__book", with_formula_and_hidden(), "warn", 2, codes={"formulas_as_values", "cells_hidden"}),
+    "locked workbook or other old file": Case("office__book", b"\xd0\xcf\x11\xe0" + bytes(2000), "hold", codes={"workbook_unreadable"}),
     "stray cell far away": Case("office__book", with_cell_at("XFD1048576"), "hold", codes={"sheet_too_large"}, says=("1048576", "16384")),
 }  # fmt: skip
 
@@ -226,6 +357,8 @@ def test_trouble(name: str, office: Town, days: Iterator[date]) -> None:
     case = CASES[name]
     verdict = play(office, case.source, case.data, next(days))
     ledger, findings, account = recorded(office, verdict.batch)
+    drift = {c for c in kinds() if c.startswith("column_")} - {"column_missing", "column_undeclared"}  # against the file before
+    findings = [f for f in findings if f["code"] not in drift]
     codes = {f["code"] for f in findings if not f["code"].endswith(("_unreadable", "_missing")) or f["code"] in case.codes}
     assert verdict.state == case.verdict, verdict.sentence
     assert codes == case.codes
@@ -253,7 +386,7 @@ def test_bad_file_stops_nobody_else(tmp_path: Path) -> None:
 
 
 def test_zip_bomb_is_not_unpacked(office: Town, days: Iterator[date], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook_size, "MOST_UNPACKED", 10 << 20)
+    monkeypatch.setattr(workbook_parts, "MOST_UNPACKED", 10 << 20)
     bomb = unpacks_to(20)
     assert len(bomb) < 100_000
     verdict = play(office, "office__book", bomb, next(days))
