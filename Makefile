@@ -5,7 +5,7 @@ BIN := .venv/bin
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-pages check accuracy bench format generated lock clean
+.PHONY: help setup demo test test-slow kills test-pages check accuracy bench format generated lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,10 +23,15 @@ demo: setup ## three days of a synthetic city through a real Airflow, then the s
 
 test: setup ## the test suite (no root, no browser)
 	$(BIN)/python -m pytest -m "not pages and not airflow and not slow and not shared" -n 2 --dist loadfile --durations=10
-	$(BIN)/python -m pytest -m airflow --durations=5
+	$(BIN)/python -m pytest -m "airflow and not slow" --durations=5
 
-test-slow: setup ## long tests: kills over the synthetic city, replays of ../shared/data (skipped where it is absent)
-	$(BIN)/python -m pytest -m "slow or shared" -n 2 --dist loadfile --durations=10
+test-slow: setup ## long tests: kills, hostile files, replays of ../shared/data (skipped where it is absent)
+	$(BIN)/python -m pytest -m "(slow or shared) and not airflow" -n 2 --dist loadfile --durations=10 --ignore=tests/hostile
+	$(BIN)/python -m pytest tests/hostile -s
+	$(BIN)/python -m pytest -m "airflow and slow" -s
+
+kills: setup ## 500 processes killed while files of every format come in: nothing lost, nothing doubled
+	DMP_KILLS=500 $(BIN)/python -m pytest tests/crash/test_kill_formats.py -q -s
 
 test-pages: setup ## the tests that need Debian's Chromium; installs it (root)
 	@command -v chromium >/dev/null || { \

@@ -13,7 +13,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -206,8 +206,8 @@ class Arrival(Model):
     @field_validator("timezone")
     @classmethod
     def _is_a_zone(cls, value: str) -> str:
-        if value not in available_timezones():
-            raise ValueError(f"not an IANA time zone{nearest(value, sorted(available_timezones()))}"[:200])
+        if value not in _zones():
+            raise ValueError(f"not an IANA time zone{nearest(value, sorted(_zones()))}"[:200])
         return value
 
     @property
@@ -225,6 +225,11 @@ class Arrival(Model):
         if value is None or isinstance(value, int) or re.fullmatch(r"\d+( working)? days?", str(value)):
             return None if value is None else str(value)
         raise ValueError("expected a number of working days, such as `2 working days`")
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # it looks through a folder of some hundred files
 
 
 def _header_rows(value: Any) -> Any:

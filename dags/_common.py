@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import (
     DAG,
     Asset,
+    AssetOrTimeSchedule,
+    AssetWatcher,
     CronTriggerTimetable,
     ExceptionRetryPolicy,
     RetryAction,
@@ -24,10 +26,13 @@ from airflow.sdk import (
 from catalog.contract import Contract, load_contract
 from catalog.registry import open_catalog
 from catalog.yaml_file import CatalogError
+from dags._arrival import Arrival
 from dags._notice import notify
 from warehouse.layout import open_workspace
 
 if TYPE_CHECKING:
+    from airflow.triggers.base import BaseEventTrigger
+
     from pipelines.run import Run
 
 #: One slot: commits queue in the scheduler. The lock in `warehouse/commit.py` is what makes them safe.
@@ -58,6 +63,12 @@ TASK_HABITS: dict[str, Any] = {
 INTAKE_FIRST = {"priority_weight": 10}
 
 
+def landing_asset(source: str, trigger: BaseEventTrigger) -> Asset:
+    """Files of a source that wait to be taken. `trigger` watches the place where they arrive."""
+    watcher = AssetWatcher(name=f"landing/{source}", trigger=trigger)
+    return Asset(name=f"landing/{source}", uri=f"dmp://landing/{source}", group="landing", watchers=[watcher])
+
+
 def std_asset(source: str) -> Asset:
     """Accepted rows of a source."""
     return Asset(name=f"std/{source}", uri=f"dmp://std/{source}", group="std")
@@ -75,13 +86,24 @@ def at(cron: str, timezone: str = "") -> CronTriggerTimetable | None:
     return CronTriggerTimetable(cron, timezone=timezone or conf.get("core", "default_timezone"))
 
 
+def on_arrival(contract: Contract) -> AssetOrTimeSchedule | None:
+    """When a file for this source is finished in its landing folder, and by the hourly look. None as with `at`."""
+    look = at(hourly(contract.id), contract.arrival.timezone)
+    if look is None:
+        return None
+    folder = open_workspace().landing / contract.department.id
+    complete = "manifest" if contract.period.from_ == "manifest" else contract.arrival.complete
+    trigger = Arrival(str(folder), list(contract.arrival.drop), complete)
+    return AssetOrTimeSchedule(timetable=look, assets=landing_asset(contract.id, trigger))
+
+
 def hourly(source: str) -> str:
     """A look every hour, day and night, at a minute that depends on the source's name only.
 
-    Every hour, because a sender should learn within the hour what was wrong, and resends come at any time, for a
-    yearly source too; a look that finds nothing is one task of half a second. At a minute of its own, because 151
-    sources at the full hour would queue, and spread out they are two or three a minute. Lateness does not depend on
-    when we look: the file system tells when a file came.
+    The safety net under `on_arrival`: an event may get lost, the triggerer may be down, a share may hang. Every hour,
+    because resends come at any time, for a yearly source too, and a look that finds nothing is one task of half a
+    second. At a minute of its own, because 151 sources at the full hour would queue, and spread out they are two or
+    three a minute. Lateness does not depend on when we look: the file system tells when a file came.
     """
     return f"{int(hashlib.sha256(source.encode()).hexdigest(), 16) % 60} * * * *"
 

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog.contract import Contract
 from catalog.yaml_file import CatalogError
-from dags._common import COMMIT_POOL, INTAKE_FIRST, TASK_HABITS, at, contracts, hourly, std_asset, task_run, unreadable
+from dags._common import COMMIT_POOL, INTAKE_FIRST, TASK_HABITS, contracts, on_arrival, std_asset, task_run, unreadable
 from dags._notice import BatchHeld
 from dags._page import page
 
@@ -23,7 +23,7 @@ def intake(contract: Contract) -> DAG:
         dag_id=f"intake__{source}",
         description=f"{contract.title.zh} · {contract.title.en}",
         doc_md=page(contract),
-        schedule=at(hourly(source), contract.arrival.timezone),
+        schedule=on_arrival(contract),
         catchup=False,
         max_active_runs=1,
         tags={"intake", contract.department.id, contract.arrival.cycle},
@@ -36,7 +36,11 @@ def intake(contract: Contract) -> DAG:
             from pipelines.collect import collect
 
             with task_run() as run:
-                return collect(run, source)
+                if not (batches := collect(run, source)):
+                    from pipelines.receipt import deliver
+
+                    deliver(run, source)  # for files that brought nothing new
+                return batches
 
         @task
         def clean(batches: list[str]) -> list[str]:
@@ -50,10 +54,12 @@ def intake(contract: Contract) -> DAG:
         @task.branch(pool=COMMIT_POOL, outlets=[asset])
         def gate(batches: list[str]) -> str | None:
             """Accepted batches make an event of the asset; where none was, the task is skipped and makes none."""
+            from pipelines.flow import intake
             from pipelines.gate import gate
 
             with task_run() as run:
                 verdicts = [gate(run, batch) for batch in batches]
+                verdicts += intake(run, source)  # what waited for these verdicts, and every receipt
             held = [v for v in verdicts if v.state == "hold"]
             context = get_current_context()
             context["ti"].xcom_push(key="held", value=[{"batch": v.batch, "zh": v.zh, "en": v.en} for v in held])

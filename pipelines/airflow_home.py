@@ -48,6 +48,8 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "dag-processor": ("dag-processor",),
     # The API server reads the log files of this machine itself.
     "scheduler": ("scheduler", "--skip-serve-logs"),
+    # Watches the landing folders (dags/_arrival.py).
+    "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 
 
@@ -64,7 +66,7 @@ class AirflowError(Exception):
 def warm_up() -> None:
     """Import, before the scheduler forks, what every task would import for itself. Takes seconds, once."""
     importlib.import_module("quality.gx").warm_up()
-    stages = [f"pipelines.{stage}" for stage in ("collect", "clean", "gate", "dedupe", "merge", "report")]
+    stages = [f"pipelines.{stage}" for stage in ("collect", "clean", "gate", "receipt", "dedupe", "merge", "report")]
     # These the stages import only when they are called.
     for module in (*stages, "pandas", "sqlglot", "splink", "scipy.sparse.csgraph", "scipy.cluster.hierarchy"):
         importlib.import_module(module)
@@ -348,15 +350,18 @@ class Handle:
 
 def start(
     environment: Environment,
-    components: Sequence[str] = tuple(COMPONENTS),
+    components: Sequence[str] | None = None,
     port: int | None = None,
     ready_within: float = 120,
 ) -> Handle:
     """Start the components as child processes and wait until they answer. `port` None: a free one.
 
+    `components` None: all that this workspace needs. In a simulated one nothing wakes by itself, so there is no triggerer.
     They end when this process ends, however it ends. Raises AirflowError when a component dies on the way, or when
     this workspace's Airflow runs already: two schedulers on one workspace would run everything twice.
     """
+    if components is None:
+        components = [c for c in COMPONENTS if c != "triggerer" or not environment.workspace.clock.is_file()]
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     handle = Handle(environment, url, Api(url, environment.password))
@@ -421,7 +426,7 @@ def _is_ready(api: Api, components: Sequence[str], execution_port: int) -> bool:
         told = api.health()
     except (OSError, AirflowError):
         return False
-    return all(told.get(c.replace("-", "_")) == "healthy" for c in components if c in ("scheduler", "dag-processor"))
+    return all(told.get(c.replace("-", "_")) == "healthy" for c in components if c in ("scheduler", "dag-processor", "triggerer"))
 
 
 def _spawn(component: str, environment: Environment, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:

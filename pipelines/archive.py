@@ -9,15 +9,21 @@ import re
 import stat
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from catalog.contract import Contract, from_canonical_json
+from catalog.yaml_file import CatalogError
+from pipelines import manifest
+from pipelines.batch import source_of
+from pipelines.manifest import Companion, companions, is_companion, look
+from pipelines.mend_mark import marked_batch
 from pipelines.run import Run
 from warehouse.layout import Workspace, sync_folder, write_atomically
 
@@ -33,7 +39,8 @@ class Drop:
     """One file that arrived. `number` counts the drops of a source in the order in which they were taken and processed;
     `stat` tells a second look at the same file from the same bytes sent again. `handshake` is how we knew that it was
     finished (see `arrival.complete` of the contract), `manifest` what the sender declared, `mends` the batch whose refused
-    rows it brings back mended."""
+    rows it brings back mended. `companions` are the manifest and marker that came with it, name -> `stat`: one that is still
+    there belongs to no later file."""
 
     drop_id: str
     source: str
@@ -48,6 +55,7 @@ class Drop:
     handshake: str = "quiet"
     manifest: Mapping[str, Any] | None = None
     mends: str | None = None
+    companions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def arrival(self) -> datetime:
@@ -65,55 +73,169 @@ def record_path(workspace: Workspace, drop: Drop) -> Path:
 def waiting(run: Run, contract: Contract) -> list[Path]:
     """Files in the department's landing folder that the contract expects, oldest first (in a simulated workspace by name).
 
-    Links and unfinished files are not read.
+    Links, folders, unfinished files, manifests and markers are not read; nor is a file that lacks the companion that was
+    agreed (`unready` names it).
     """
+    found = _expected(run, contract)
+    if not (kind := manifest.needed(contract)) or not found:
+        return found
+    spent = _spent(drops(run.workspace, contract.id))
+    return [path for path in found if _is_mended(run, contract, path) or any(c.kind == kind for c in _own(path, spent))]
+
+
+def unready(run: Run, contract: Contract) -> dict[Path, str]:
+    """Files that wait for the manifest or marker that was agreed -> the name of what is missing."""
+    kind = manifest.needed(contract)
+    if not kind:
+        return {}
+    known = drops(run.workspace, contract.id)
+    ready, taken = set(waiting(run, contract)), {(d.file_name, d.stat) for d in known}
+    missing = {p: f"{plain_name(p)}{manifest.SUFFIXES[kind]}" for p in _expected(run, contract) if p not in ready}
+    return {path: name for path, name in missing.items() if (plain_name(path), look(path.lstat())) not in taken}
+
+
+def _expected(run: Run, contract: Contract) -> list[Path]:
     folder = run.workspace.landing / contract.department.id
     if not folder.is_dir() or folder.is_symlink():
         return []
     found = []
     for entry in folder.iterdir():
-        name = unicodedata.normalize("NFC", entry.name)
-        if name.startswith(".") or name.lower().endswith(UNFINISHED) or entry.is_symlink() or not entry.is_file():
+        name = plain_name(entry)
+        if name.startswith(".") or name.lower().endswith(UNFINISHED) or is_companion(name):
             continue
-        if any(fnmatchcase(name, pattern) for pattern in contract.arrival.drop):
+        if entry.is_symlink() or not entry.is_file():
+            continue
+        batch = _mends(run, contract, entry) if name.lower().endswith(".xlsx") else None
+        if source_of(batch) == contract.id if batch else any(fnmatchcase(name, pattern) for pattern in contract.arrival.drop):
             with suppress(FileNotFoundError):  # the department took it back
                 found.append((0 if run.simulated else entry.stat().st_ctime_ns, name, entry))
     return [entry for _, _, entry in sorted(found)]
 
 
+def _mends(run: Run, contract: Contract, path: Path) -> str | None:
+    """The batch that a workbook brings back mended, where it is of a source of this department."""
+    if (batch := marked_batch(path)) is None:
+        return None
+    try:
+        owner = run.catalog.contract(source_of(batch))
+    except CatalogError:
+        return None
+    return batch if owner.department.id == contract.department.id else None
+
+
+def _is_mended(run: Run, contract: Contract, path: Path) -> bool:
+    return path.name.lower().endswith(".xlsx") and _mends(run, contract, path) is not None
+
+
+def plain_name(path: Path) -> str:
+    """The name of a landed file as it is kept and shown: composed characters, and bytes that are no UTF-8 or that steer a
+    terminal as \\x1b."""
+    name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda c: f"\\x{ord(c.group()):02x}", unicodedata.normalize("NFC", name))
+
+
+def _spent(known: Iterable[Drop]) -> set[tuple[str, str]]:
+    return {item for drop in known for item in drop.companions.items()}
+
+
+def _own(path: Path, spent: set[tuple[str, str]]) -> list[Companion]:
+    """The companions of a landed file, without one that came with an earlier drop and could not be taken out."""
+    return [c for c in companions(path) if (plain_name(c.path), c.look) not in spent]
+
+
 def take(run: Run, contract: Contract, path: Path) -> Drop | None:
     """Archive one landed file and take it out of the landing folder. None: it is not finished, not readable or gone.
 
-    Bytes are on disk under their hash, then the record, then the landing file goes: killed in between, a second
-    call finds the same file (its `stat`) and makes no second drop. The caller holds the lock of the source.
+    Bytes are on disk under their hash, then the record, then the landing file goes, then its companions: killed in
+    between, a second call finds the same file (its `stat`) and makes no second drop, and `tidy` the companions. The caller
+    holds the lock of the source.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     with open(handle, "rb") as source:  # noqa: PTH123 - a descriptor, not a path
         before = os.fstat(handle)
-        name = unicodedata.normalize("NFC", path.name)
+        name = plain_name(path)
         known = drops(run.workspace, contract.id)
-        drop = next((d for d in known if (d.stat, d.file_name) == (_look(before), name)), None)
+        drop = next((d for d in known if (d.stat, d.file_name) == (look(before), name)), None)
         if drop is None:
+            beside = _own(path, _spent(known))
+            handshake = "quiet" if _is_mended(run, contract, path) else _handshake(contract, beside)
             if not run.simulated:
-                time.sleep(max(0.0, before.st_ctime + QUIET - time.time()))
+                time.sleep(max(0.0, _quiet_since(handshake, before, beside) + QUIET - time.time()))
+            try:
+                said = _declared(run.workspace, beside)
+            except OSError:
+                return None  # the department took it back
             sha256 = _store(run.workspace, contract, source, before)
-            if sha256 is None:
+            if sha256 is None or any(c not in companions(path) for c in beside):
                 return None
-            drop = _record(run, contract, name, sha256, before, 1 + max((d.number for d in known), default=0))
+            number = 1 + max((d.number for d in known), default=0)
+            drop = _record(run, contract, name, sha256, before, number, (handshake, said, beside))
     # A landing folder we may only read keeps its file, and `stat` keeps us from taking it twice. A file that came
     # under this name since is another drop.
-    with suppress(OSError):
-        if _look(path.lstat()) == drop.stat:
-            path.unlink()
+    _take_out(path, drop.stat)
+    for companion in companions(path):
+        if drop.companions.get(plain_name(companion.path)) == companion.look:
+            _take_out(companion.path, companion.look)
     return drop
 
 
-def _look(status: os.stat_result) -> str:
-    # The kernel sets ctime at every change and nobody else can. Device and inode differ after a remount, or return.
-    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+def tidy(run: Run, contract: Contract) -> None:
+    """Take companions out of the landing folder whose file was taken by a run that was killed then."""
+    folder = run.workspace.landing / contract.department.id
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    left = [entry for entry in folder.iterdir() if is_companion(entry.name)]
+    spent = _spent(drops(run.workspace, contract.id)) if left else set()
+    for entry in left:
+        with suppress(OSError):
+            if (plain_name(entry), look(entry.lstat())) in spent:
+                entry.unlink()
+
+
+def _take_out(path: Path, known: str) -> None:
+    with suppress(OSError):
+        if look(path.lstat()) == known:
+            path.unlink()
+
+
+def _handshake(contract: Contract, beside: Sequence[Companion]) -> str:
+    """How we know that the file is finished: as agreed, else by what lies beside it."""
+    kinds = [c.kind for c in beside]
+    if (agreed := manifest.needed(contract)) in kinds:
+        return str(agreed)
+    return kinds[0] if kinds else contract.arrival.complete
+
+
+def _quiet_since(handshake: str, file: os.stat_result, beside: Sequence[Companion]) -> float:
+    """The last change that must be some seconds ago. A marker has no content to wait for, a renamed file is whole."""
+    if handshake == "manifest":
+        return max(c.changed for c in beside if c.kind == "manifest")
+    return file.st_ctime if handshake == "quiet" else 0.0
+
+
+def _declared(workspace: Workspace, beside: Sequence[Companion]) -> dict[str, Any] | None:
+    """What the manifest says, with its name and the hash of its archived bytes; why, where it cannot be understood."""
+    for companion in beside:
+        if companion.kind == "manifest":
+            said: dict[str, Any] = {"file": plain_name(companion.path)}
+            try:
+                data = manifest.read(companion)
+                said["object"] = _keep(workspace, data)
+                said |= manifest.declared(data)
+            except manifest.Unreadable as reason:
+                said["unreadable"] = [reason.zh, reason.en]
+            return said
+    return None
+
+
+def _keep(workspace: Workspace, data: bytes) -> str:
+    sha256 = hashlib.sha256(data).hexdigest()
+    if not (path := object_path(workspace, sha256)).exists():
+        write_atomically(path, data, mode=0o400)
+    return sha256
 
 
 def _store(workspace: Workspace, contract: Contract, source: BinaryIO, before: os.stat_result) -> str | None:
@@ -131,7 +253,7 @@ def _store(workspace: Workspace, contract: Contract, source: BinaryIO, before: o
         os.fsync(target.fileno())
     sha256 = digest.hexdigest()
     final = object_path(workspace, sha256)
-    if not stat.S_ISREG(before.st_mode) or _look(os.fstat(source.fileno())) != _look(before):
+    if not stat.S_ISREG(before.st_mode) or look(os.fstat(source.fileno())) != look(before):
         part.unlink()
         return None
     final.parent.mkdir(exist_ok=True)
@@ -144,7 +266,15 @@ def _store(workspace: Workspace, contract: Contract, source: BinaryIO, before: o
     return sha256
 
 
-def _record(run: Run, contract: Contract, name: str, sha256: str, status: os.stat_result, number: int) -> Drop:
+def _record(
+    run: Run,
+    contract: Contract,
+    name: str,
+    sha256: str,
+    status: os.stat_result,
+    number: int,
+    told: tuple[str, dict[str, Any] | None, Sequence[Companion]],
+) -> Drop:
     # The kernel stamps ctime when the file came to be here under this name; a sender cannot set it, and it spares a
     # department the time until our next look. A simulated clock knows no kernel.
     seen = run.now if run.simulated else min(run.now, datetime.fromtimestamp(status.st_ctime, UTC))
@@ -158,9 +288,13 @@ def _record(run: Run, contract: Contract, name: str, sha256: str, status: os.sta
         status.st_size,
         seen.astimezone(UTC).isoformat(),
         run.id,
-        _look(status),
+        look(status),
         contract.hash,
         number,
+        handshake=told[0],
+        manifest=told[1],
+        mends=_mends(run, contract, object_path(run.workspace, sha256)) if name.lower().endswith(".xlsx") else None,
+        companions={plain_name(c.path): c.look for c in told[2]},
     )
     _save(run.workspace, drop, contract)
     return drop
@@ -199,4 +333,9 @@ def archived_contract(workspace: Workspace, contract_hash: str) -> Contract:
     """The contract a drop was processed under."""
     if not re.fullmatch(r"[0-9a-f]{64}", contract_hash):
         raise ValueError("not a contract hash")
-    return from_canonical_json((workspace.archive / "contracts" / f"{contract_hash}.json").read_text(encoding="utf-8"))
+    return _contract(workspace.archive / "contracts" / f"{contract_hash}.json")
+
+
+@lru_cache(maxsize=512)
+def _contract(path: Path) -> Contract:
+    return from_canonical_json(path.read_text(encoding="utf-8"))  # a file that is named by its content never changes

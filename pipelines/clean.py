@@ -17,6 +17,7 @@ from pipelines.batch import Batch, folder, is_staged, load, save, source_of
 from pipelines.compile import ColumnSpec, Compiled, RuleCall, compile_select
 from pipelines.errors import prove
 from pipelines.reference import attach_reference
+from pipelines.rules import find_rule
 from pipelines.run import Run
 from quality.finding import kinds, masked_sql
 from warehouse import lake
@@ -66,7 +67,7 @@ def clean_staged(run: Run, batch: Batch) -> Batch:
     proof = {"stage": "clean", "rows_in": batch.rows, "rows_out": parts, "equation": equation}
     cleaned = replace(
         batch,
-        stages=(*(s for s in batch.stages if s["stage"] == "collect"), proof),
+        stages=(*(s for s in batch.stages if s["stage"] in ("collect", "mend")), proof),
         statements=tuple(("clean", title, sql) for title, sql in statements),
     )
     save(run.workspace, cleaned)
@@ -91,9 +92,21 @@ def compile_contract(contract: Contract) -> Compiled:
 
 def _spec(contract: Contract, column: Column) -> ColumnSpec:
     return ColumnSpec(
-        source=column.source, name=column.name, clean=_calls(contract.clean + column.clean), check=_calls(column.check),
+        source=column.source, name=column.name, clean=_clean_rules(contract, column), check=_calls(column.check),
         type=column.type, on_fail=column.fails_to, on_missing="refuse" if column.refuses_missing else "keep",
     )  # fmt: skip
+
+
+def _clean_rules(contract: Contract, column: Column) -> tuple[RuleCall, ...]:
+    """The rules of a column. An identifier is first looked at for what spreadsheets do to it, before a rule for its meaning
+    finds it merely unreadable, or takes 440106199001011000 for a mistyped number."""
+    calls = _calls(contract.clean + column.clean)
+    if column.type != "text" or not (column.key or column.check) or any(c.name == "undamaged" for c in calls):
+        return calls
+    place = next((i for i, c in enumerate(calls) if not find_rule(c.name, "clean").harmless), len(calls))
+    is_resident_id = any(r.name.startswith("resident_id") for r in (*column.clean, *column.check))
+    guard = RuleCall("undamaged", {"kind": "'resident_id'"} if is_resident_id else {})
+    return (*calls[:place], guard, *calls[place:])
 
 
 def _calls(rules: tuple[ContractRule, ...]) -> tuple[RuleCall, ...]:

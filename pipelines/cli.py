@@ -66,6 +66,12 @@ def _instant(text: str) -> datetime:
         raise ValueError(f"`{text}` is no ISO instant such as 2026-03-02T08:30:00+08:00") from None
 
 
+def _aware(text: str) -> datetime:
+    if _instant(text).tzinfo is None:
+        raise ValueError(f"`{text}` has no time zone; write it as 2026-03-02T08:30:00+08:00")
+    return _instant(text)
+
+
 def _say(data: Any) -> None:
     print(json.dumps(data, ensure_ascii=False, indent=1, default=str))  # noqa: T201
 
@@ -193,13 +199,46 @@ def trace(
         place = f"{f.file_name}, " + (f"sheet {f.sheet}, " if f.sheet else "") + f"row {f.row}"
         sent = f", column {f.header}, sent as {f.as_sent!r}" if f.header else ""
         print(f"      {f.source}: {place}{sent}")  # noqa: T201
+        if f.mended_in:
+            print(f"      mended in {f.mended_in[0]}, row {f.mended_in[1]}")  # noqa: T201
         print(f"      sha256 {f.sha256[:16]}, arrived {f.arrived_at.isoformat(timespec='seconds')}")  # noqa: T201
     print("rows that stand in this record:")  # noqa: T201
     for m in found.members:
         place = f"{m.file_name}, " + (f"sheet {m.sheet}, " if m.sheet else "") + f"row {m.row}"
+        place += "".join(f", mended in {name} row {row}" for name, row in m.mended_in)
         how = f"same {m.identifier}" if m.identifier else {"alone": "alone", "matched": "matched by likeness"}.get(m.link, m.link)
         probability = "" if m.probability is None else f", probability {m.probability:.4f}"
         print(f"  {m.source}: {place}   [{how}{probability}]")  # noqa: T201
+
+
+@app.command("rows")
+def rows_(
+    source: Annotated[str, typer.Argument(help="A source, such as police__resident.")],
+    as_of: Annotated[str | None, typer.Option("--as-of", help="What was valid at this instant (default: now).")] = None,
+    csv: Annotated[str | None, typer.Option(help="Write all of them as CSV into this file; - is standard output.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="At most so many rows (on the screen: 20 unless given).")] = None,
+    reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
+) -> None:
+    """The rows of a source in force, now or at any past instant."""
+    from pipelines.current import rows_sql, write_csv
+
+    with _run() as run:
+        sql = rows_sql(run, source, _aware(as_of) if as_of else None, reveal=reveal)
+        if csv:
+            write_csv(run, sql, csv, limit)
+            return
+        found = run.con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
+        names, rows = [d[0] for d in found.description or ()], found.fetchall()
+        [(count,)] = run.con.execute(f"SELECT count(*) FROM (\n{sql}\n)").fetchall()
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*(Text("" if v is None else str(v)) for v in row))
+    console = _console()
+    console.print(table)
+    console.print(f"{len(rows)} of {count} rows")
 
 
 @app.command()
@@ -257,6 +296,52 @@ def verify(json_: Json = False) -> None:
 
 
 @app.command()
+def receipts(
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    last: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+    json_: Json = False,
+) -> None:
+    """The last receipts: file, verdict, and where the department finds its copy."""
+    from dataclasses import asdict
+
+    from pipelines.receipt import receipts as given
+
+    with _run() as run:
+        found = given(run, source)[:last]
+    if json_:
+        _say([asdict(one) for one in found])
+        return
+    console = _console()
+    for one in found:
+        style = {"pass": "green", "warn": "yellow", "hold": "red"}.get(one.verdict, "cyan")
+        console.print(f"[{style}]{one.verdict:9}[/] {one.arrived_at[:16]}Z  {one.batch}", end="  ")
+        console.print(f"{one.file_name}: {one.zh}", markup=False)
+        console.print(f"          {one.outbox}", markup=False, highlight=False, soft_wrap=True)
+    if not found:
+        console.print("No receipts yet: drop a file, then dmp run")
+
+
+@app.command("check")
+def check_(
+    file: Annotated[Path, typer.Argument(help="The file as it would be sent.")],
+    source: Annotated[str, typer.Option(help="The source whose contract it should keep.")],
+    out: Annotated[Path | None, typer.Option(help="Write receipt and workbook into this folder.")] = None,
+    lang: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+    now: Now = None,
+    json_: Json = False,
+) -> None:
+    """The verdict before sending: the same stages, no warehouse. Exit code 0 pass, 1 warn, 2 hold."""
+    from pipelines.check_file import check_file, told
+
+    result = check_file(file, source, out, _instant(now) if now else None)
+    if json_:
+        _say({**result.receipt, "written": result.written})
+    else:
+        print(told(result, lang), end="")  # noqa: T201
+    raise SystemExit(result.exit_code)
+
+
+@app.command()
 def rebuild(into: Annotated[Path, typer.Argument(help="A new, empty folder.")]) -> None:
     """Build the warehouse again from the archive alone, into a new workspace."""
     from rich.progress import Progress
@@ -295,6 +380,53 @@ def contract_check(json_: Json = False) -> None:
     raise SystemExit(10 if problems else 0)
 
 
+@contract_app.command("diff")
+def contract_diff(
+    old: Annotated[str, typer.Argument(help="The former contract (YAML), or a source: what its newest batch was read under.")],
+    new: Annotated[Path | None, typer.Argument(help="The new contract (YAML); not with a source.")] = None,
+    lang: Annotated[str, typer.Option(help="Language of the sentences: zh or en.")] = "zh",
+    json_: Json = False,
+) -> None:
+    """What changed in a contract, and whether it breaks a sender or a reader. Exit code 1 where something does."""
+    from dataclasses import asdict
+
+    from catalog.diff import compare, read_contract
+
+    if new is not None:
+        changes = compare(read_contract(Path(old)), read_contract(new))
+    else:
+        from pipelines.drift import newest_contract
+
+        with _run() as run:
+            changes = compare(newest_contract(run, old), run.catalog.contract(old))
+    if json_:
+        _say([asdict(c) for c in changes])
+    else:
+        for change in changes:
+            print(f"{'BREAKING' if change.breaking else 'ok      '}  {change.where}: {change.en if lang == 'en' else change.zh}")  # noqa: T201
+        if not changes:
+            print("no difference")  # noqa: T201
+    raise SystemExit(1 if any(c.breaking for c in changes) else 0)
+
+
+@contract_app.command("history")
+def contract_history(source: Annotated[str, typer.Argument(help="A source.")], json_: Json = False) -> None:
+    """The headers a source has sent, oldest first: since which file, and what came, went or moved."""
+    from dataclasses import asdict
+
+    from pipelines.drift import history
+
+    with _run() as run:
+        headers = history(run, source)
+    if json_:
+        _say([asdict(h) for h in headers])
+        return
+    for h in headers:
+        print(f"{h.arrived}  {h.first} .. {h.last}  ({h.batches} files, {len(h.columns)} columns)")  # noqa: T201
+        moved = [f"+ {c}" for c in h.new] + [f"- {c}" for c in h.gone] + (["order changed"] if h.reordered else [])
+        print("    " + ("; ".join(moved) or ", ".join(h.columns)))  # noqa: T201
+
+
 @contract_app.command("schema")
 def contract_schema_(entity: Annotated[bool, typer.Option(help="Of entities instead.")] = False) -> None:
     """Print the JSON Schema of contracts, for completion in editors (kept in catalog/contract.schema.json)."""
@@ -323,7 +455,7 @@ def demo(
 def airflow(
     workspace: Annotated[Path | None, typer.Option(help="The workspace to serve; default: the configured one.")] = None,
 ) -> None:
-    """Start Airflow on this workspace in the foreground: API server, scheduler, DAG processor. Ctrl-C stops it."""
+    """Start Airflow on this workspace in the foreground: API server, scheduler, DAG processor, triggerer. Ctrl-C stops it."""
     from pipelines.airflow_home import serve
     from warehouse.layout import open_workspace
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from catalog.contract import Contract
-from pipelines import archive
+from pipelines import archive, drift, manifest, mend
 from pipelines.archive import Drop
 from pipelines.batch import Batch, batch_id, folder, load, save
 from pipelines.errors import prove
-from pipelines.readers import READERS
+from pipelines.manifest import period_declared
+from pipelines.readers import read
 from pipelines.readers.rows import Reading
 from pipelines.run import Run
 from quality.finding import finding
 from quality.timeliness import period_of
 from warehouse.commit import Commit, commit
+from warehouse.tables import CURRENT_BATCHES
 
 #: Period of a file whose name does not tell one; the batch is held.
 NO_PERIOD = "unreadable"
+
+#: The version that a file gives itself: its numbers in order, so that 1.10 comes after 1.9.
+Version = tuple[int, ...]
 
 
 def collect(run: Run, source: str) -> list[str]:
@@ -33,12 +38,15 @@ def collect(run: Run, source: str) -> list[str]:
     Grain    one batch per drop; batch ids in order of arrival
     Rows     records of the file = raw rows + named lines that are no data
     Again    archived drops that are not in the ledger are staged again, so a killed run loses nothing; bytes equal to the
-             current version of the same period under the same contract are a no-op; other bytes are the next version
+             current version of the same period under the same contract are a no-op; a file whose own version is lower than
+             that in force is recorded as `older`; other bytes are the next version. One that is lower than a version which
+             the gate has yet to judge is left for the next call, with all that came after it
     """
     contract = run.catalog.contract(source)
     with run.workspace.locked(f"source-{source}"):
         for path in archive.waiting(run, contract):
             archive.take(run, contract, path)
+        archive.tidy(run, contract)
         return stage(run, contract, archive.drops(run.workspace, source))
 
 
@@ -47,20 +55,36 @@ def stage(run: Run, contract: Contract, drops: list[Drop]) -> list[str]:
     if not drops:
         return []
     done = {row[0] for row in run.con.execute("SELECT drop_id FROM lake.ledger.drop WHERE source = ?", [contract.id]).fetchall()}
-    latest = _latest(run, contract.id)
+    latest = _latest(run, contract)
+    in_force = _versions_in_force(run, contract) if _has_versions(contract, drops) else {}
+    staged: dict[str, Version] = {}
+    formers = drift.former_batches(run, contract.id)
     batches: list[str] = []
     for drop in drops:
         if drop.drop_id in done:
             continue
+        if drop.mends and batches:
+            break  # what it mends may be among these, and is judged first
         drop = archive.pin(run.workspace, drop, contract)
-        period = read_period(contract, drop) or NO_PERIOD
-        version, *content = latest.get(period, (0, "", ""))
-        if content == [drop.sha256, contract.hash]:
+        period = (mend.period_of(run, drop) if drop.mends else read_period(contract, drop)) or NO_PERIOD
+        version, *content = latest.get(period, (0, "", "", ""))
+        if content == [drop.sha256, contract.hash, manifest.declaration(drop.manifest)]:
             current = batch_id(contract.id, period, version)
-            _unchanged(run, drop, period, current, staged=current in batches)
+            _note(run, drop, period, "unchanged", current, staged=current in batches)
             continue
-        latest[period] = (version + 1, drop.sha256, contract.hash)
-        batches.append(_read(run, contract, drop, period, version + 1))
+        own = read_version(contract, drop)
+        if own is not None and own < staged.get(period, own):
+            break  # whether that one comes into force is for the gate to say
+        if own is not None and period in in_force and own < in_force[period][0]:
+            _note(run, drop, period, "older", in_force[period][1], staged=False)
+            continue
+        if own is not None:
+            staged[period] = max(own, staged.get(period, own))
+        latest[period] = (version + 1, drop.sha256, contract.hash, manifest.declaration(drop.manifest))
+        former = drift.former_of(formers, drop)
+        batches.append(_read(run, contract, drop, period, version + 1, former))
+        if taken := drift.as_former(load(run.workspace, batches[-1]), drop):
+            formers.append(taken)
     for left in set(run.workspace.staging.glob(f"{contract.id}@*")) - {folder(run.workspace, b) for b in batches}:
         shutil.rmtree(left)  # its run was killed after the commit
     return batches
@@ -72,6 +96,9 @@ def read_period(contract: Contract, drop: Drop) -> str | None:
     cycle = contract.arrival.cycle
     if contract.period.from_ == "arrival":
         return period_of(cycle, local)
+    if contract.period.from_ == "manifest":
+        said = (drop.manifest or {}).get("period")
+        return period_declared(cycle, said) if said else None
     found = re.search(contract.period.pattern or "", drop.file_name)
     try:
         day = _named_day(found.groupdict()) if found else None
@@ -80,8 +107,36 @@ def read_period(contract: Contract, drop: Drop) -> str | None:
     return period_of(cycle, day) if day else None
 
 
+def read_version(contract: Contract, drop: Drop) -> Version | None:
+    """The version that a file gives itself, in its name (none there is the lowest) or its manifest; None: it gives none, as a
+    mended workbook does."""
+    if drop.mends:
+        return None
+    if "(?P<version>" in (contract.period.pattern or ""):
+        found = re.search(contract.period.pattern or "", drop.file_name)
+        said = (found["version"] or "") if found else None
+    else:
+        said = (drop.manifest or {}).get("version")
+    return None if said is None else tuple(int(digits) for digits in re.findall(r"\d+", said))
+
+
+def _has_versions(contract: Contract, drops: Sequence[Drop]) -> bool:
+    return any(read_version(contract, drop) is not None for drop in drops)
+
+
+def _versions_in_force(run: Run, contract: Contract) -> dict[str, tuple[Version, str]]:
+    """Period -> the version that the file in force gives itself, and its batch."""
+    arrived = {drop.drop_id: drop for drop in archive.drops(run.workspace, contract.id)}
+    rows = run.con.execute(
+        f"SELECT period, batch, drop_id FROM ({CURRENT_BATCHES}) WHERE source = ? ORDER BY ALL", [contract.id]
+    ).fetchall()
+    rows = [(p, batch, mend.mended_drop(run, arrived, drop_id)) for p, batch, drop_id in rows]
+    found = {p: (read_version(contract, arrived[drop_id]), batch) for p, batch, drop_id in rows if drop_id in arrived}
+    return {period: (version, batch) for period, (version, batch) in found.items() if version is not None}
+
+
 def _named_day(parts: Mapping[str, str | None]) -> date | None:
-    number = {name: int(re.sub(r"\D", "", text)) for name, text in parts.items() if text and name != "date"}
+    number = {name: int(re.sub(r"\D", "", text)) for name, text in parts.items() if text and name not in ("date", "version")}
     if text := parts.get("date"):
         digits = re.sub(r"\D", "", text)
         if len(digits) == 6:
@@ -95,45 +150,64 @@ def _named_day(parts: Mapping[str, str | None]) -> date | None:
     return date(number["year"], month, number.get("day", 1))
 
 
-def _latest(run: Run, source: str) -> dict[str, tuple[int, str, str]]:
-    """Period -> version, bytes and contract of its newest committed batch."""
+def _latest(run: Run, contract: Contract) -> dict[str, tuple[int, str, str, str]]:
+    """Period -> version, bytes, contract and declaration of its newest committed batch. The same bytes with another
+    manifest are another delivery: the first may have been held because its manifest was wrong."""
     rows = run.con.execute(
-        "SELECT period, version, sha256, contract_hash FROM lake.ledger.batch WHERE source = ? "
+        "SELECT period, version, sha256, contract_hash, drop_id FROM lake.ledger.batch WHERE source = ? "
         "QUALIFY row_number() OVER (PARTITION BY period ORDER BY version DESC) = 1",
-        [source],
+        [contract.id],
     ).fetchall()
-    return {period: (version, sha256, contract) for period, version, sha256, contract in rows}
+    arrived = {drop.drop_id: drop for drop in archive.drops(run.workspace, contract.id)} if rows else {}
+    said = {d: manifest.declaration(arrived[d].manifest if d in arrived else None) for *_, d in rows}
+    return {period: (version, sha256, hash_, said[d]) for period, version, sha256, hash_, d in rows}
 
 
-def _read(run: Run, contract: Contract, drop: Drop, period: str, version: int) -> str:
+def _read(run: Run, contract: Contract, drop: Drop, period: str, version: int, former: drift.Former | None) -> str:
     batch = batch_id(contract.id, period, version)
     place = folder(run.workspace, batch)
     shutil.rmtree(place, ignore_errors=True)  # a killed run may have read it under another contract
     place.mkdir(parents=True)
+    if drop.mends:
+        mended, proofs = mend.compose(run, contract, drop, batch, place / "raw.parquet")
+        save(run.workspace, _batch(drop, batch, period, version, mended, *_proofs(batch, mended), *proofs))
+        return batch
     original = archive.object_path(run.workspace, drop.sha256)
-    reading = READERS[contract.format.reader].read(original, contract, batch, place / "raw.parquet")
-    if period == NO_PERIOD:
+    reading = read(original, contract, batch, place / "raw.parquet")
+    if period == NO_PERIOD and contract.period.from_ == "file_name":
         unreadable = finding("period_unreadable", name=drop.file_name, pattern=contract.period.pattern)
         reading = replace(reading, findings=(*reading.findings, unreadable))
-    parts = {"rows": reading.rows, **reading.other}
-    equation = prove("collect", batch, reading.records, parts)
-    proof = {"stage": "collect", "rows_in": reading.records, "rows_out": parts, "equation": equation}
-    save(run.workspace, _batch(drop, batch, period, version, reading, proof))
+    if drop.manifest or contract.period.from_ == "manifest":
+        named = period if contract.period.from_ == "file_name" and period != NO_PERIOD else None
+        readable = not any(f.severity == "hold" for f in reading.findings)
+        differs = manifest.check(
+            drop.manifest or {}, original, contract, file_name=drop.file_name, sha256=drop.sha256,
+            rows=reading.rows if readable else None, header=reading.header, encoding=reading.encoding, period=named,
+        )  # fmt: skip
+        reading = replace(reading, findings=(*reading.findings, *differs))
+    reading, profile = drift.apply(run, contract, reading, original, place / "raw.parquet", former)
+    save(run.workspace, replace(_batch(drop, batch, period, version, reading, *_proofs(batch, reading)), profile=profile))
     return batch
 
 
-def _batch(drop: Drop, batch: str, period: str, version: int, reading: Reading, proof: Mapping[str, Any]) -> Batch:
+def _proofs(batch: str, reading: Reading) -> list[Mapping[str, Any]]:
+    parts = {"rows": reading.rows, **reading.other}
+    equation = prove("collect", batch, reading.records, parts)
+    return [{"stage": "collect", "rows_in": reading.records, "rows_out": parts, "equation": equation}]
+
+
+def _batch(drop: Drop, batch: str, period: str, version: int, reading: Reading, *proofs: Mapping[str, Any]) -> Batch:
     return Batch(
         batch=batch, source=drop.source, period=period, version=version, drop_id=drop.drop_id, file_name=drop.file_name,
         sha256=drop.sha256, arrived_at=drop.arrived_at, contract_hash=drop.contract_hash, run=drop.run,
         encoding=reading.encoding, dialect=reading.dialect, header=reading.header, present=reading.present,
-        records=reading.records, rows=reading.rows, other=reading.other, findings=reading.findings, stages=(proof,),
+        records=reading.records, rows=reading.rows, other=reading.other, findings=reading.findings, stages=proofs,
         handshake=drop.handshake, mends=drop.mends,
     )  # fmt: skip
 
 
-def _unchanged(run: Run, drop: Drop, period: str, current: str, *, staged: bool) -> None:
-    """Record a drop that brought nothing new: now, or with the batch it repeats where that is not committed yet."""
+def _note(run: Run, drop: Drop, period: str, outcome: str, current: str, *, staged: bool) -> None:
+    """Record a drop that became no batch: now, or with the batch it repeats where that is not committed yet."""
     row = drop_row(
         drop.drop_id,
         drop.source,
@@ -143,7 +217,7 @@ def _unchanged(run: Run, drop: Drop, period: str, current: str, *, staged: bool)
         drop.arrived_at,
         drop.run,
         period=period,
-        outcome="unchanged",
+        outcome=outcome,
         batch=current,
     )
     if staged:

@@ -14,16 +14,14 @@ import duckdb
 
 from catalog.contract import Contract
 from catalog.entity import Entity
-from pipelines import archive
 from pipelines.clean import PARQUET, working
 from pipelines.compile import SQL_TYPES
+from pipelines.current import batches_sql, deletes_sql, merges_by_key, order_sql
 from pipelines.errors import NotFound, prove
 from pipelines.link import link
 from pipelines.run import Run
-from quality.timeliness import period_range
 from warehouse.lake import attach, literal, quoted, table, table_columns
 from warehouse.layout import Workspace, write_atomically
-from warehouse.tables import CURRENT_BATCHES
 
 
 @dataclass(frozen=True)
@@ -156,21 +154,12 @@ def last_fusion(run: Run, entity: str) -> tuple[str | None, int]:
 
 
 def _inputs(run: Run, entity: Entity) -> list[Input]:
-    """Batches in force of the entity's sources. A snapshot source speaks through its latest period alone."""
-    contracts = {c.id: c for c in run.catalog.sources_of(entity.id)}
-    rows = run.con.execute(
-        f"SELECT source, batch, period, rows_accepted, contract_hash FROM ({CURRENT_BATCHES}) ORDER BY source, batch"
-    ).fetchall()
+    """Batches in force of the entity's sources, see `pipelines.current`."""
     found: list[Input] = []
-    for source, batch, period, accepted, contract_hash in rows:
-        if source in contracts:
-            contract = contracts[source]
-            if contract.hash != contract_hash:  # a period is a month where the source was monthly then
-                contract = archive.archived_contract(run.workspace, contract_hash)
-            day = period_range(contract.arrival.cycle, period)[1]
-            found.append(Input(source, batch, day.toordinal(), accepted))
-    newest = {s: max(i.recency for i in found if i.source == s) for s in {i.source for i in found}}
-    return [i for i in found if contracts[i.source].load != "snapshot" or i.recency == newest[i.source]]
+    for contract in sorted(run.catalog.sources_of(entity.id), key=lambda c: c.id):
+        rows = run.con.execute(f"SELECT batch, last_day, rows_accepted FROM ({batches_sql(contract)}) ORDER BY batch").fetchall()
+        found += [Input(contract.id, batch, day.toordinal(), accepted) for batch, day, accepted in rows]
+    return found
 
 
 def records_sql(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, sources: set[str]) -> str:
@@ -183,25 +172,29 @@ def records_sql(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, source
 
 def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]) -> str:
     """The latest row per key. An attribute that is NULL there falls back to the last good value of the same key, and
-    `<attribute>__from` then says which row it stands in; NULL means: in the surviving row itself. A value that does not
-    fit the attribute's type is none; `dmp contract check` tells of types that differ."""
+    `<attribute>__from` then says which row it stands in; NULL means: in the surviving row itself. A row that deletes its
+    key ends what was known of it: only rows after the last such one count. A value that does not fit the attribute's type
+    is none; `dmp contract check` tells of types that differ."""
     if not stored:
         return ""
-    keys = [quoted(c.name) for c in contract.keys if c.name in stored]
+    keys = [quoted(c.name) for c in contract.keys if c.name in stored] if merges_by_key(contract, stored) else []
     identity = [f"coalesce(CAST({k} AS VARCHAR), '')" for k in keys] or [
         '"_batch"',
         "coalesce(\"_sheet\", '')",
         'CAST("_row" AS VARCHAR)',
     ]
     record = digest_sql(" || chr(31) || ".join([literal(contract.id), *identity]))
-    newest = _newest(contract) if contract.latest_by and contract.latest_by in stored else ""
+    order = order_sql(contract, stored, "DATE '0001-01-01' + (i.recency - 1)")
     has = [a for a in entity.attributes if a.name in stored]
     history = (
         f"  SELECT s.*, i.recency AS _recency, {record} AS _record,\n"
         '    struct_pack(batch := "_batch", sheet := "_sheet", "row" := "_row") AS _place,\n'
-        f'    row({newest}i.recency, coalesce("_sheet", \'\'), "_row") AS _order\n'
+        f"    {order} AS _order\n"
         f'  FROM {table(f"std.{contract.id}")} AS s JOIN inputs AS i ON i.batch = s."_batch" AND i.source = {literal(contract.id)}'
     )
+    if deletes := deletes_sql(contract, stored):
+        ended = f"max(CASE WHEN {deletes} THEN _order END) OVER (PARTITION BY _record)"
+        history = f"  SELECT * FROM (\n{history}\n  )\n  QUALIFY {ended} IS NULL OR _order > {ended}"
     fields: list[str] = []
     for attribute in entity.attributes:
         name, kind = quoted(attribute.name), SQL_TYPES[attribute.type]
@@ -231,15 +224,6 @@ def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]
         f'arg_max(_place, _order)."row" AS _row, max(_recency) AS _recency,\n  {body}\n'
         f"FROM (\n{history}\n)\nGROUP BY _record"
     )
-
-
-def _newest(contract: Contract) -> str:
-    """What `latest_by` puts before period and row. A row that does not say when it is of is of the period of its file:
-    DuckDB orders NULL behind everything, and it would win over every dated row for ever."""
-    name = quoted(contract.latest_by or "")
-    if contract.column(contract.latest_by or "").type in ("date", "timestamp"):
-        return f"coalesce(CAST({name} AS TIMESTAMP), DATE '0001-01-01' + (i.recency - 1)), "
-    return f"{name} IS NOT NULL, {name}, "
 
 
 def digest_sql(text: str) -> str:

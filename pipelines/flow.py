@@ -10,6 +10,7 @@ from pipelines.collect import collect
 from pipelines.dedupe import dedupe
 from pipelines.gate import Verdict, gate
 from pipelines.merge import merge
+from pipelines.receipt import deliver
 from pipelines.run import Run
 
 
@@ -22,11 +23,14 @@ class Outcome:
 
 
 def intake(run: Run, source: str) -> list[Verdict]:
-    """Collect, clean and gate everything that waits for one source, in order of arrival."""
+    """Collect, clean and gate everything that waits for one source, in order of arrival; then what waited for a verdict.
+    At last every drop has its receipt."""
     verdicts = []
-    for batch in collect(run, source):
-        clean(run, batch)
-        verdicts.append(gate(run, batch))
+    while batches := collect(run, source):
+        for batch in batches:
+            clean(run, batch)
+            verdicts.append(gate(run, batch))
+    deliver(run, source)
     return verdicts
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pipelines import archive
 from pipelines.batch import Batch, folder, is_staged, load, source_of
 from pipelines.clean import clean_staged, working
 from pipelines.collect import NO_PERIOD, drop_row
+from pipelines.compare import compare
 from pipelines.compile import SQL_TYPES
 from pipelines.reference import attach_calendar, attach_code_table
 from pipelines.run import Run
@@ -93,6 +94,10 @@ def gate(run: Run, batch_id: str) -> Verdict:
         contract = archive.archived_contract(run.workspace, batch.contract_hash)
         counted = judge_batch(run, batch, contract)
         verdict = _verdict(batch, counted)
+        std = folder(run.workspace, batch_id) / "std.parquet"
+        if verdict.accepted and (compared := compare(run, batch, contract, std)):
+            stages, statements = (*batch.stages, compared[0]), (*batch.statements, ("gate", "rows before and after", compared[1]))
+            batch = replace(batch, stages=stages, statements=statements)
         done = commit(run.con, run.workspace, _commit(run, batch, contract, counted, verdict))
         if not done and (known := recorded(run, batch_id)) is not None:
             verdict = known
@@ -239,7 +244,7 @@ def _verdict(batch: Batch, counted: Sequence[Counted]) -> Verdict:
         )
     refused = batch.rows - accepted
     wrong = [c for c in counted if not c.outcome.success]
-    if refused or wrong or batch.findings:
+    if refused or wrong or any(f.severity != "note" for f in batch.findings):
         return Verdict(
             batch.batch,
             "warn",
@@ -258,7 +263,8 @@ def _share(counted: Counted) -> str:
 def _commit(run: Run, batch: Batch, contract: Contract, counted: Sequence[Counted], verdict: Verdict) -> Commit:
     place = folder(run.workspace, batch.batch)
     files: dict[str, tuple[Columns, Path]] = {}
-    staged = {"raw": f"raw.{batch.source}", "finding": "quality.finding", "quarantine": "quarantine.row"}
+    staged = {"raw": f"raw.{batch.source}", "finding": "quality.finding", "quarantine": "quarantine.row",
+              "mended": "ledger.mended"}  # fmt: skip
     if verdict.accepted:
         staged["std"] = f"std.{batch.source}"
     columns: dict[str, Columns] = {f"raw.{batch.source}": raw_columns(contract), f"std.{batch.source}": std_columns(contract)}

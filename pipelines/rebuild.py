@@ -13,6 +13,7 @@ from pipelines.collect import stage
 from pipelines.errors import NotFound
 from pipelines.flow import fuse
 from pipelines.gate import gate
+from pipelines.receipt import deliver
 from pipelines.run import Run, open_run
 from warehouse.layout import Workspace
 
@@ -42,6 +43,8 @@ def rebuild(run: Run, into: Path, step: Callable[[int, int], None] = lambda done
             for batch in stage(new, archive.archived_contract(target, drop.contract_hash), [drop]):
                 clean(new, batch)
                 gate(new, batch)
+        for source in archive.sources(target):
+            deliver(new, source)  # those that were given stand in the archive
         for entity in new.catalog.entities:
             fuse(new, entity)
         step(len(drops), len(drops))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines import archive
+from pipelines.manifest import companions
 from pipelines.run import Run
 from pipelines.scorecard import SourceCard, scorecard
 
@@ -32,14 +33,17 @@ def _line(card: SourceCard, policy: Any) -> dict[str, Any]:
 
 
 def waiting_files(run: Run) -> dict[str, list[str]]:
-    """Files in the landing folders: by the source that expects them, and under `` those that no contract expects."""
+    """Files in the landing folders: by the source that expects them, with what each still waits for, and under `` those
+    that no contract expects."""
     found: dict[str, list[str]] = {}
     expected = set()
     for contract in run.catalog.contracts.values():
-        for path in archive.waiting(run, contract):
-            expected.add(path)
-            found.setdefault(contract.id, []).append(path.name)
+        missing = archive.unready(run, contract)
+        for path in [*archive.waiting(run, contract), *missing]:
+            expected |= {path, *(c.path for c in companions(path))}
+            waits = f" (waits for {missing[path]})" if path in missing else ""
+            found.setdefault(contract.id, []).append(archive.plain_name(path) + waits)
     for path in sorted(run.workspace.landing.glob("*/*")):
         if path.is_file() and not path.name.startswith(".") and path not in expected:
-            found.setdefault("", []).append(f"{path.parent.name}/{path.name}")
+            found.setdefault("", []).append(f"{path.parent.name}/{archive.plain_name(path)}")
     return found

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pipelines.dedupe import digest_sql, set_digest_key
 from pipelines.errors import NotFound
+from pipelines.mend import origin_of
 from pipelines.run import Run
 from quality.finding import masked
 from warehouse.lake import quoted
@@ -28,6 +29,7 @@ class Field:
     header: str | None
     as_sent: str | None
     values_seen: int
+    mended_in: tuple[str, int] | None = None  # the workbook that changed this cell, and its row there
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Member:
     link: str
     identifier: str | None
     probability: float | None
+    mended_in: tuple[tuple[str, int], ...] = ()  # workbooks that changed cells of the row, newest first
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ def trace(run: Run, entity_id: str, wanted: str, *, reveal: bool = False) -> Tra
 def _fields(run: Run, entity_id: str, one: str, reveal: bool) -> tuple[Field, ...]:
     entity = run.catalog.entity(entity_id)
     rows = run.con.execute(
-        f"SELECT o.attribute, o.status, o._source, o._batch, o._sheet, o._row, o.values_seen, b.file_name, b.sha256, b.arrived_at "
-        f"FROM lake.base.{quoted(entity_id + '__origin')} AS o JOIN lake.ledger.batch AS b ON b.batch = o._batch WHERE o._entity = ?",
+        "SELECT attribute, status, _source, _batch, _sheet, _row, values_seen "
+        f"FROM lake.base.{quoted(entity_id + '__origin')} WHERE _entity = ?",
         [one],
     ).fetchall()
     golden = run.con.execute(f"SELECT * FROM lake.base.{quoted(entity_id)} WHERE _entity = ?", [one])
@@ -91,7 +94,8 @@ def _fields(run: Run, entity_id: str, one: str, reveal: bool) -> tuple[Field, ..
     for attribute in entity.attributes:
         if attribute.name not in by_name:
             continue
-        _, status, source, batch, sheet, row, seen, file_name, sha256, arrived = by_name[attribute.name]
+        _, status, source, batch, sheet, row, seen = by_name[attribute.name]
+        origin = origin_of(run, batch, sheet, row)
         hide = attribute.personal and not reveal
         value = str(values[attribute.name])
         header, sent = _as_sent(run, source, batch, sheet, row, attribute.name)
@@ -101,14 +105,15 @@ def _fields(run: Run, entity_id: str, one: str, reveal: bool) -> tuple[Field, ..
                 masked(value) if hide and not attribute.digest else value,
                 status,
                 source,
-                file_name,
-                sha256,
-                arrived,
+                origin.file_name,
+                origin.sha256,
+                origin.arrived_at,
                 sheet,
                 row,
                 header,
                 sent if sent is None or not hide else masked(sent),
                 seen,
+                next(((name, line) for name, line, headers in origin.mended if header in headers), None),
             )
         )
     return tuple(fields)
@@ -129,9 +134,13 @@ def _as_sent(run: Run, source: str, batch: str, sheet: str | None, row: int, att
 
 def _members(run: Run, entity_id: str, one: str) -> tuple[Member, ...]:
     rows = run.con.execute(
-        f"SELECT m._source, b.file_name, m._sheet, m._row, m._link, m._identifier, m._probability "
-        f"FROM lake.base.{quoted(entity_id + '__member')} AS m JOIN lake.ledger.batch AS b ON b.batch = m._batch "
-        "WHERE m._entity = ? ORDER BY m._source, b.file_name, m._row",
+        "SELECT _source, _batch, _sheet, _row, _link, _identifier, _probability "
+        f"FROM lake.base.{quoted(entity_id + '__member')} WHERE _entity = ? ORDER BY ALL",
         [one],
     ).fetchall()
-    return tuple(Member(*row) for row in rows)
+    members = []
+    for source, batch, sheet, row, link, identifier, probability in rows:
+        origin = origin_of(run, batch, sheet, row)
+        mended = tuple((name, line) for name, line, _ in origin.mended)
+        members.append(Member(source, origin.file_name, sheet, row, link, identifier, probability, mended))
+    return tuple(sorted(members, key=lambda m: (m.source, m.file_name, m.row)))

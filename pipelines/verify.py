@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines import archive
+from pipelines.compare import adds_up
 from pipelines.dedupe import last_fusion
 from pipelines.gate import chained_hash
+from pipelines.receipt import chain_problems
 from pipelines.run import Run
 from warehouse.lake import table_columns
 from warehouse.tables import TABLES
@@ -31,7 +33,8 @@ def verify(run: Run, step: Callable[[str], None] = lambda part: None) -> list[Pr
     run.con.execute("BEGIN TRANSACTION")
     try:
         run.con.execute("FROM lake.ledger.batch LIMIT 1")  # the first statement decides which moment
-        for part, check in (("archive", _archive), ("chain", _chain), ("rows", _rows), ("entities", _entities)):
+        parts = {"archive": _archive, "chain": _chain, "rows": _rows, "entities": _entities, "receipts": chain_problems}
+        for part, check in parts.items():
             step(part)
             problems += [Problem(part, what) for what in check(run)]
     finally:
@@ -110,7 +113,9 @@ def _rows(run: Run) -> Iterator[str]:
     for subject, stage, rows_in, rows_out, equation in run.con.execute(
         "SELECT subject, stage, rows_in, rows_out, equation FROM lake.ledger.stage ORDER BY ALL"
     ).fetchall():
-        if stage in ("collect", "clean", "dedupe", "merge") and sum(json.loads(rows_out).values()) != rows_in:
+        if stage in ("collect", "mend", "clean", "dedupe", "merge") and sum(json.loads(rows_out).values()) != rows_in:
+            yield f"{stage} of {subject}: {equation} does not add up"
+        if stage == "compare" and not adds_up(rows_in, json.loads(rows_out)):
             yield f"{stage} of {subject}: {equation} does not add up"
     ledger = {
         r[0]: r[1:]

@@ -64,6 +64,11 @@ class Workspace:
         return self.root / "notices"
 
     @property
+    def outbox(self) -> Path:
+        """What departments get back: a folder each, with a receipt for every drop."""
+        return self.root / "outbox"
+
+    @property
     def airflow(self) -> Path:
         return self.root / "airflow"
 
@@ -74,7 +79,8 @@ class Workspace:
 
     def create(self) -> None:
         """Make the folders and the secret. A second call changes nothing."""
-        for folder in (self.landing, self.archive, self.lake_data, self.staging, self.scratch, self.reports, self.notices):
+        open_to_people = (self.landing, self.outbox, self.reports, self.notices)
+        for folder in (*open_to_people, self.archive, self.lake_data, self.staging, self.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         for restricted in (self.archive, self.lake, self.staging, self.scratch):
             restricted.chmod(0o700)

@@ -67,6 +67,16 @@ TABLES: Mapping[str, tuple[str, Columns]] = {
         "one row per statement that ran for a batch or a fusion, in order",
         {"subject": "VARCHAR", "stage": "VARCHAR", "seq": "INTEGER", "title": "VARCHAR", "sql": "VARCHAR"},
     ),
+    "ledger.mended": (
+        "one row per row that a workbook brought back mended: where it stands in the file it mends, and in the workbook",
+        {
+            "batch": "VARCHAR",
+            "_sheet": "VARCHAR",
+            "_row": "BIGINT",
+            "workbook_row": "BIGINT",
+            "headers": "VARCHAR",
+        },
+    ),
     "ledger.fusion": (
         "one row per fusion of an entity, with the batches it read",
         {

@@ -92,7 +92,7 @@ def _residence_permit(put: Injector) -> None:
 def _marriage(put: Injector) -> None:
     number, name, day = "证件号码", "姓名", "登记日期"
     put.value("D02", "number_as_number", number, 0.02, f.as_number(number), _NUMBER_CELL, fits=f.full_id(number))
-    put.value("D02", "number_as_text_of_a_number", number, 0.01, f.as_number_text(number), "unreadable:resident_id")
+    put.value("D02", "number_as_text_of_a_number", number, 0.01, f.as_number_text(number), "unreadable:undamaged")
     put.value("D02", "leading_quote", number, 0.01, f.leading_quote(number), "repair:strip_quote")
     put.value("D03", "fifteen_digits", number, 0.01, f.fifteen_digits(number), "repair:resident_id")
     put.value("D08", "word_for_code", "性别", 0.015, f.mapped("性别", {"1": "男", "2": "女"}), "repair:sex_code")

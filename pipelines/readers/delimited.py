@@ -53,7 +53,7 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     form = contract.format
     copy = out.with_suffix(".utf8")
     try:
-        text = decode(path, form.encoding, copy)
+        text = decode(path, form.encoding, copy, 4 * LONGEST_CELL)
         if text.encoding is None:
             return Reading(findings=text.findings)
         delimiter = form.delimiter or _likely_delimiter(text, contract)

@@ -31,7 +31,7 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     form = contract.format
     copy = out.with_suffix(".utf8")
     try:
-        text = decode(path, form.encoding, copy)
+        text = decode(path, form.encoding, copy, 16 * LONGEST_LINE)
         if text.encoding is None:
             return Reading(findings=text.findings)
         reading = _read_text(copy, text.encoding, contract, batch, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -57,10 +58,10 @@ def _found(copy: Path, contract: Contract) -> str:
     fields: dict[str, set[str]] = {}
     try:
         with copy.open("rb") as file:
-            for prefix, event, value in itertools.islice(ijson.parse(_events(Patient(file))), LOOKED_AT * 20):
+            for prefix, event, value in itertools.islice(ijson.parse(_events(_Digits(file))), LOOKED_AT * 20):
                 if event == "map_key" and prefix.split(".").count("item") == 1 and prefix.endswith("item"):
                     fields.setdefault(prefix, set()).add(value)
-    except (ijson.JSONError, Unreadable, RecursionError, _TooDeep):
+    except (ijson.JSONError, UnicodeError, Unreadable, RecursionError, _TooDeep):
         pass  # the reading itself says what is wrong
     return (likely_place(fields, contract) or "item").removesuffix("item").removesuffix(".")
 
@@ -100,17 +101,30 @@ def _listed(copy: Path, place: str) -> Iterator[tuple[int, Record]]:
     prefix = ".".join(part for part in (place, "item") if part)
     number = 0
     with copy.open("rb") as file:
-        patient = Patient(file)
+        patient = _Digits(file)
         try:
             for number, value in enumerate(ijson.items(ijson.parse(_events(patient)), prefix), 1):
                 patient.since = 0
                 yield number, flat(_fields(value, "")) if isinstance(value, dict) else None
-        except ijson.JSONError as error:
+        except (ijson.JSONError, UnicodeError) as error:  # half a character is an error of its own to the parser
             raise Unreadable(finding("json_unreadable", why=_why(error))) from None
         except (RecursionError, MemoryError, _TooDeep):
             raise Unreadable(finding("json_unreadable", why=f"> {DEEPEST} levels")) from None
     if not number:
         raise Unreadable(finding("records_absent", path=place or "[...]"))
+
+
+class _Digits(Patient):
+    """The parser fails hard on numbers of many thousand digits, so such a file does not reach it."""
+
+    def read(self, size: int = -1) -> bytes:
+        data = super().read(size)
+        if _ENDLESS_NUMBER.search(data):
+            raise Unreadable(finding("json_unreadable", why="> 2,000 digits"))
+        return data
+
+
+_ENDLESS_NUMBER = re.compile(rb"[0-9]{2000}")
 
 
 def _events(file: Patient) -> Iterator[tuple[str, Any]]:
@@ -128,7 +142,13 @@ def _events(file: Patient) -> Iterator[tuple[str, Any]]:
 
 def _why(error: Exception) -> str:
     """The parser's reason without the text around it: that is somebody's data."""
+    if isinstance(error, UnicodeError):
+        return "\\ud800"
     return str(error).splitlines()[0].split(":")[0][:80]
+
+
+#: Halves of characters, and NUL: JSON can spell them, no text can hold them. The mark makes the row a broken one.
+_UNWRITABLE = re.compile("[\ud800-\udfff\0]")
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -156,7 +176,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return value
+        return _UNWRITABLE.sub("\ufffd", value) if _UNWRITABLE.search(value) else value
     if isinstance(value, Decimal | int):
         return str(value)
     return json.dumps(_plain(value), ensure_ascii=False, default=str)

@@ -44,7 +44,11 @@ class Patient:
         self.file, self.since = file, 0
 
     def read(self, size: int = -1) -> bytes:
-        data = self.file.read(size if 0 <= size < 1 << 20 else 1 << 20)
+        """A megabyte, whatever is asked for: a parser looks at an unfinished token anew with each piece it gets. Nothing where
+        nothing is asked for: so a parser learns whether this is bytes or text."""
+        if not size:
+            return b""
+        data = self.file.read(1 << 20)
         self.since += len(data)
         if self.since > LONGEST_GAP:
             raise Unreadable(finding("record_endless", most=LONGEST_GAP >> 20))
@@ -78,14 +82,14 @@ def write_records(records: Callable[[], Iterator[tuple[int, Record]]], contract:
         for _, record in records():
             count += 1
             broken += record is None
-            if record is not None and len(header) <= MOST_COLUMNS:
+            if record is not None:
                 header |= dict.fromkeys(record)
+            if len(header) > MOST_COLUMNS:
+                return not_read(count, [finding("too_many_columns", count=len(header), most=MOST_COLUMNS)])
     except Unreadable as why:
         return not_read(count, [why.finding])
     if not count:
         return not_read(0, [finding("no_data_rows")])
-    if len(header) > MOST_COLUMNS:
-        return not_read(count, [finding("too_many_columns", count=len(header), most=MOST_COLUMNS)])
     layout = match_header(contract, list(header))
     if layout.held:
         return not_read(count, layout.findings, layout, contract)
@@ -124,7 +128,7 @@ def write_records(records: Callable[[], Iterator[tuple[int, Record]]], contract:
 
 def flat(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Fields by path; a path that comes twice keeps all its values, one after the other."""
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for path, value in pairs:
-        found[path] = f"{found[path]}; {value}" if path in found and value else found.get(path, "") or value
-    return found
+        found.setdefault(path, []).append(value)
+    return {path: values[0] if len(values) == 1 else "; ".join(filter(None, values)) for path, values in found.items()}

@@ -50,13 +50,15 @@ class Reading:
 @dataclass(frozen=True)
 class Layout:
     """Where each declared column stands in a row. `extra` are cells that no column declares, by position. The last `virtual`
-    columns stand in no cell of their own: they were read above the header or from the rows that head a group."""
+    columns stand in no cell of their own: they were read above the header or from the rows that head a group. `blank` cells
+    without a name stand at the right end of the header."""
 
     header: tuple[str, ...]
     place: Mapping[str, int]
     extra: Mapping[int, str]
     findings: tuple[Finding, ...]
     virtual: int = 0
+    blank: int = 0
 
     @property
     def width(self) -> int:
@@ -76,6 +78,7 @@ def match_header(
     header = list(cells)
     while header and not header[-1].strip():
         header.pop()  # empty columns at the right edge, as spreadsheets leave them
+    blank = len(cells) - len(header)
     spelled = {plain(alias): column.source for column in contract.columns for alias in column.from_}
     place: dict[str, int] = {}
     extra: dict[int, str] = {}
@@ -112,7 +115,7 @@ def match_header(
         )
     for name in extra.values():
         findings.append(finding("column_undeclared", sheet=sheet, row=row, header=name))
-    return Layout((*header, *virtual), place, extra, tuple(findings), len(virtual))
+    return Layout((*header, *virtual), place, extra, tuple(findings), len(virtual), blank)
 
 
 #: Leading rows among which the header is looked for.
@@ -143,8 +146,8 @@ def find_heading(contract: Contract, head: Sequence[Sequence[str]], sheet: str |
     if len(head) < declared[-1] or not any(cell.strip() for row in declared for cell in head[row - 1]):
         return finding("header_absent", sheet=sheet, row=declared[-1])
     cells = joined([head[row - 1] for row in declared])
-    if len(cells) > MOST_COLUMNS:
-        return finding("too_many_columns", sheet=sheet, count=len(cells), most=MOST_COLUMNS)
+    if (count := sum(1 for cell in cells if cell.strip())) > MOST_COLUMNS:
+        return finding("too_many_columns", sheet=sheet, count=count, most=MOST_COLUMNS)
     return Heading(declared[0], declared[-1], tuple(cells), found)
 
 
@@ -165,8 +168,6 @@ def joined(rows: Sequence[Sequence[str]]) -> list[str]:
                         full[position] = full[position - 1]
             parts.append(full)
         cells = [" ".join(dict.fromkeys(text for part in parts if (text := part[i].strip()))) for i in range(width)]
-    while cells and not cells[-1].strip():
-        cells.pop()
     return cells
 
 
@@ -236,6 +237,7 @@ class Body:
         self.group: dict[str, str] = {}
         self.findings: list[Finding] = []
         self._note_rows: list[int] = []
+        self.nameless: set[int] = set()
         self._in_notes = False
         self._group: tuple[int, str, int] | None = None  # row, its text, rows it announces
         self._below = 0
@@ -245,6 +247,10 @@ class Body:
         layout, width = self.layout, self.layout.width
         found = SortedRows()
         spare = 2 * sum(len(row) > width and not any(row[width:]) for _, row in rows) > len(rows)
+        # Most rows have values under a header without a name: a column of its own, and no delimiter within a value.
+        nameless = width + layout.blank
+        if 2 * sum(width < len(row) <= nameless and any(row[width:]) for _, row in rows) <= len(rows):
+            nameless = width
         for number, row in rows:
             filled = [cell for cell in row if cell and not cell.isspace()]
             if not filled:
@@ -265,7 +271,10 @@ class Body:
             elif size > width:
                 # Most lines end with spare delimiters. On a single line it is a value that holds the delimiter, and
                 # everything behind it would stand in the wrong column.
-                if not spare or any(row[width:]):
+                if size <= nameless and any(row[width:]):
+                    found.surplus[index] = row[width:]
+                    self.nameless |= {position for position in range(width, size) if row[position]}
+                elif not spare or any(row[width:]):
                     defect = defect or "row_too_long"
                     found.surplus[index] = row[width:]
                 row = row[:width]
@@ -318,6 +327,8 @@ class Body:
     def close(self) -> list[Finding]:
         """After the last row: what was left out, and whether the last group has the rows it announced."""
         self._check_group()
+        for position in sorted(self.nameless):
+            self.findings.append(finding("column_undeclared", sheet=self.sheet, header=f"column {position + 1}"))
         if self._note_rows:
             shown = "、".join(map(str, self._note_rows[:10])) + ("…" if len(self._note_rows) > 10 else "")
             self.findings.append(finding("notes_left_out", sheet=self.sheet, rows=shown, count=len(self._note_rows)))
@@ -496,7 +507,7 @@ def write_rows(
     findings += body.close()
     findings += not_spelled_out(sheet, broken, spelled)
     reading = Reading(
-        header=layout.header[: layout.width],
+        header=(*layout.header[: layout.width], *(f"column {position + 1}" for position in sorted(body.nameless))),
         present={c.source: c.source in layout.place for c in contract.columns},
         records=records,
         rows=writer.rows - before,

@@ -54,11 +54,11 @@ class Decoded:
     findings: tuple[Finding, ...]
 
 
-def decode(path: Path, encodings: Sequence[str], out: Path) -> Decoded:
+def decode(path: Path, encodings: Sequence[str], out: Path, longest_line: int | None = None) -> Decoded:
     """Write `path` as UTF-8 to `out`, under the first declared encoding that reads every byte.
 
     Where none does, the first declared one is used with marks, unless so many bytes fail that the declaration
-    must be wrong: then the file is held.
+    must be wrong: then the file is held. A file with a line of more than `longest_line` bytes is held.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -70,6 +70,8 @@ def decode(path: Path, encodings: Sequence[str], out: Path) -> Decoded:
             return _refused(out, finding(code))
     if is_markup(head):
         return _refused(out, finding("file_is_html"))
+    if longest_line and size > longest_line and (row := _endless_line(path, longest_line)):
+        return _refused(out, finding("cell_too_long", row=row, most=longest_line))
     names = [codecs.lookup(encoding).name for encoding in encodings]
     # Text in UTF-16 has a mark in front, or every other byte of its digits and letters is zero.
     if not any(n.startswith(("utf-16", "utf-32")) for n in names) and (
@@ -99,6 +101,19 @@ def decode(path: Path, encodings: Sequence[str], out: Path) -> Decoded:
             ),
         )
     return result
+
+
+def _endless_line(path: Path, most: int) -> int | None:
+    """Row of the first line of more than `most` bytes. None: every line ends before."""
+    row, since = 1, 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            last = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+            since = len(chunk) - last - 1 if last >= 0 else since + len(chunk)
+            row += chunk.count(b"\n")
+            if since >= most:
+                return row
+    return None
 
 
 def transcode(path: Path, encoding: str, out: Path) -> Decoded:

@@ -56,12 +56,11 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
             if zipped and (why := unfit(path, name)):
                 readings.append(Reading(findings=(why,)))
                 continue
-            try:
-                sheet = book.get_sheet_by_name(name)
-                rows: list[list[Any]] = sheet.to_python(skip_empty_area=False)
-            except (CalamineError, ValueError):
+            loaded = _load(book, name)
+            if loaded is None:
                 readings.append(Reading(findings=(finding("workbook_unreadable"),)))
                 continue
+            sheet, rows = loaded
             notes = oddities(path, name) if zipped else []
             if name not in visible:
                 notes.append(finding("sheet_hidden", sheet=name))
@@ -101,6 +100,20 @@ def open_book(path: Path) -> CalamineWorkbook:
         raise
     except CalamineError:
         return CalamineWorkbook.from_filelike(io.BytesIO(path.read_bytes()))
+
+
+def _load(book: CalamineWorkbook, name: str) -> tuple[CalamineSheet, list[list[Any]]] | None:
+    """A sheet with its cells; None where it cannot be read."""
+    try:
+        sheet = book.get_sheet_by_name(name)
+        return sheet, sheet.to_python(skip_empty_area=False)
+    except (CalamineError, ValueError):
+        return None
+    except BaseException as error:
+        # What the library did not foresee ends in a panic of its Rust code, which is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        return None
 
 
 def chosen_sheets(book: CalamineWorkbook, wanted: Sequence[str] | None) -> list[str]:

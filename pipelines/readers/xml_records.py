@@ -45,7 +45,10 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     try:
         # What calls itself GB2312 or GBK is nearly always GB 18030, which holds both.
         name = {"gb2312": "gb18030", "gbk": "gb18030"}.get(encoding.lower(), encoding)
-        text = transcode(path, codecs.lookup(name).name, copy)
+        known = codecs.lookup(name)
+        if not getattr(known, "_is_text_encoding", True):
+            raise LookupError(name)
+        text = transcode(path, known.name, copy)
         if text.encoding is None:
             return Reading(findings=text.findings)
         with copy.open("r+b") as file:

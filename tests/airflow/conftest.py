@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,10 @@ from pipelines import airflow_home
 from pipelines.airflow_home import Environment, Handle
 from pipelines.demo import set_clock
 from warehouse.layout import Workspace
+
+# Whatever of Airflow the tests import into this process makes its home where it is imported; not in that of the developer.
+_home = tempfile.TemporaryDirectory(prefix="airflow-of-the-tests-")
+os.environ["AIRFLOW_HOME"] = _home.name
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.fromisoformat("2026-03-03T08:30:00+08:00")

@@ -38,7 +38,7 @@ def describe(dag: Any) -> dict[str, Any]:
         "description": dag.description,
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,
-        "cron": getattr(dag.timetable, "expression", None),
+        "cron": getattr(getattr(dag.timetable, "timetable", dag.timetable), "expression", None),
         "timetable": type(dag.timetable).__name__,
         "tasks": {
             t.task_id: {

@@ -49,9 +49,9 @@ def test_tasks_that_commit_share_one_pool_and_tell_what_they_made(shipped: dict[
     assert (gate["outlets"], merge["outlets"]) == (["std/taxation__taxpayer"], ["base/person"])
 
 
-def test_every_dag_wakes_by_the_clock_and_fusion_by_news_as_well(shipped: dict[str, Any]) -> None:
+def test_every_dag_wakes_by_the_clock_and_intake_and_fusion_by_news_as_well(shipped: dict[str, Any]) -> None:
     kinds = {name.split("__")[0]: dag["timetable"] for name, dag in shipped["dags"].items()}
-    assert kinds == {"intake": "CronTriggerTimetable", "fusion": "AssetOrTimeSchedule", "scorecard": "CronTriggerTimetable"}
+    assert kinds == {"intake": "AssetOrTimeSchedule", "fusion": "AssetOrTimeSchedule", "scorecard": "CronTriggerTimetable"}
 
 
 def test_the_page_of_a_source_tells_what_to_drop_where_and_every_column(shipped: dict[str, Any]) -> None:

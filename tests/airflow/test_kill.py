@@ -18,7 +18,7 @@ from warehouse.layout import Workspace
 
 from .conftest import NOW, City, source_yaml
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILLS = 10
 SOURCE = "statistics__survey"

@@ -10,11 +10,15 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.crash import child
 from tests.crash.child import Death
 from tests.crash.days import DAYS, fork, land, undisturbed
 from tests.support import Town, town
 from warehouse import lake
+
+pytestmark = pytest.mark.slow
 
 #: One death in each part of a commit; the first commit that is left to do is the one that meets it.
 IN_COMMIT = [
@@ -43,13 +47,14 @@ class Killed(Counter[str]):
         self["in a commit"] += made and "critical" in diary.read_text().splitlines()[-1]
         return True
 
-    def moment(self, place: Town, when: str, seconds: float) -> None:
-        """A `dmp run` that is killed from outside after so many seconds."""
+    def moment(self, place: Town, when: str, seconds: float) -> bool:
+        """A `dmp run` that is killed from outside after so many seconds. False: it had ended before."""
         process = fork(child.command, place, "run", "--now", when)
         process.join(seconds)
         process.kill()
         process.join()
         self["any"] += process.exitcode == -9
+        return process.exitcode == -9
 
 
 def killed_in_commits(place: Town, killed: Killed) -> None:

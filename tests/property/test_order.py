@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.flow import fuse, intake
 from pipelines.verify import verify
 from tests.support import SOURCES, town
+
+pytestmark = pytest.mark.slow
 
 TAX = (
     SOURCES["tax__payer"]

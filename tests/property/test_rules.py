@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from stdnum.cn import ric, uscc
 
 from pipelines.compile import ColumnSpec, Compiled, RuleCall, compile_select
-from pipelines.rules import Rule, rule_catalogue
+from pipelines.rules import Rule, find_rule, rule_catalogue
 
 CLEAN = [rule for rule in rule_catalogue() if rule.kind == "clean"]
 CHECKS = [rule for rule in rule_catalogue() if rule.kind == "check"]
@@ -39,13 +39,26 @@ days = st.dates(datetime.date(1850, 1, 1), datetime.date(2999, 12, 31))
 def connection() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     con.execute("CREATE TABLE ref_division AS SELECT '110105' AS code, '朝阳区' AS name, 1980 AS first_year, 2010 AS last_year")
+    con.execute(
+        "CREATE TABLE ref_division_successor AS SELECT '440524' AS code, '440513' AS successor, 2004 AS first_year, 9999 AS last_year"
+    )
     return con
 
 
 @cache
 def compiled(*rules: str, check: str | None = None) -> Compiled:
-    checks = (RuleCall(check),) if check else ()
-    return compile_select([ColumnSpec("sent", "v", tuple(RuleCall(name) for name in rules), checks)], "raw")
+    checks: tuple[RuleCall, ...] = ()
+    if check:
+        needed = {a.name: "'2024-03-01'" for a in find_rule(check, "check").arguments if a.required}
+        checks = (RuleCall(check, needed),)
+    return compile_select([ColumnSpec("sent", "v", tuple(RuleCall(name, _needed(name)) for name in rules), checks)], "raw")
+
+
+def _needed(rule: str) -> dict[str, str]:
+    """What a rule cannot do without, from its first example."""
+    found = find_rule(rule, "clean")
+    example = found.examples[0].arguments
+    return {a.name: "'" + example[a.name].replace("'", "''") + "'" for a in found.arguments if a.required}
 
 
 def judge(statement: Compiled, values: Sequence[str | None]) -> list[tuple[str | None, list[str]]]:
@@ -193,6 +206,26 @@ def test_an_amount_reads_back_from_every_spelling(amounts: list[Decimal]) -> Non
         minus = [f"-{size:,.2f}", f"({size:,.2f})", f"（{size:.2f}）"]
         assert {Decimal(text or "NaN") for text in clean("number", spellings)} == {size}
         assert {Decimal(text or "NaN") for text in clean("number", minus)} == {-size}
+
+
+@few
+@given(st.lists(st.decimals(0, 10**9, places=4), min_size=1, max_size=40))
+def test_an_amount_with_a_unit_is_that_many_times_as_much_to_the_last_digit(amounts: list[Decimal]) -> None:
+    for unit, times in (("", 1), ("千", 10**3), ("万", 10**4), ("百万", 10**6), ("亿", 10**8), ("万亿", 10**12)):
+        sent = [f"{amount:,.4f}{unit}元" for amount in amounts]
+        assert [Decimal(text or "NaN") for text in clean("amount", sent)] == [amount * times for amount in amounts]
+
+
+@few
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=40))
+def test_an_amount_in_several_parts_is_their_sum(amounts: list[int]) -> None:
+    sent = []
+    for amount in amounts:
+        hundred_millions, rest = divmod(amount, 10**8)
+        sent.append(
+            f"{hundred_millions}亿{rest // 10**4}万{rest % 10**4}元" if hundred_millions else f"{rest // 10**4}万{rest % 10**4}元"
+        )
+    assert [int(text or -1) for text in clean("amount", sent)] == amounts
 
 
 @few

@@ -126,7 +126,11 @@ def test_a_province_that_announces_more_than_it_has_is_told(tmp_path: Path) -> N
 
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
-    for row in (["序号", "学校名称", "主管部门", "所在地", "办学层次"], ["北京市（3所）"], [1, "甲大学", "教育部", "北京市", "本科"]):
+    for row in (
+        ["序号", "学校名称", "主管部门", "所在地", "办学层次"],
+        ["北京市（3所）"],
+        [1, "甲大学", "教育部", "北京市", "本科"],
+    ):
         sheet.append(row)
     book.save(tmp_path / "2020名单.xls")
     path = tmp_path / "education__university.yaml"
@@ -175,7 +179,14 @@ def workbook_contract(tmp_path: Path, form: str, columns: list[str]) -> Contract
             None,
             {"column 1": "Education", "1971": "100", "2001": "254.9368660732767"},
         ),
-        ("csvkit__ne_1033_data.xlsx", "{reader: workbook, sheet: NE data}", ["state", "county", "item_name"], 2, 1037, {"state": "NE"}),
+        (
+            "csvkit__ne_1033_data.xlsx",
+            "{reader: workbook, sheet: NE data}",
+            ["state", "county", "item_name"],
+            2,
+            1037,
+            {"state": "NE"},
+        ),
     ],
 )
 def test_public_workbooks_give_the_rows_that_a_person_counts(

@@ -46,17 +46,21 @@ def contract_of(file: str) -> Contract:
     )
 
 
+def header_row(contract: Contract) -> int:
+    return (contract.format.header_row or (1,))[-1]
+
+
 def read_back(path: Path, contract: Contract) -> Table:
     """Row number -> cells, header included, read by the contract alone and by none of the generator's code."""
     if contract.format.reader == "workbook":
-        sheet = openpyxl.load_workbook(path)[contract.format.sheet or ""]
+        sheet = openpyxl.load_workbook(path)[(contract.format.sheet or ("",))[0]]
         rows = {}
         for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
-            if number >= contract.format.header_row:
+            if number >= header_row(contract):
                 rows[number] = [_shown(cell) for cell in cells]
         return rows
     return {
-        number: next(csv.reader([line], delimiter=contract.format.delimiter), [])
+        number: next(csv.reader([line], delimiter=contract.format.delimiter or ","), [])
         for number, line in enumerate(text_lines(path, contract), 1)
     }
 
@@ -106,7 +110,7 @@ def test_every_row_of_every_file_stands_in_the_truth_once(city: Path) -> None:
     assert dropped == set(told)
     for file, numbers in told.items():
         contract = contract_of(file)
-        present = set(read_back(city / file, contract)) - {contract.format.header_row}
+        present = set(read_back(city / file, contract)) - {header_row(contract)}
         assert sorted(numbers) == sorted(present), file
 
 
@@ -131,7 +135,7 @@ def test_rows_without_a_fault_carry_the_identity_of_their_truth(city: Path) -> N
         if row["file"] not in tables:
             tables[row["file"]] = read_back(city / row["file"], contract)
         table = tables[row["file"]]
-        place = table[contract.format.header_row].index(columns[row["source"]])
+        place = table[header_row(contract)].index(columns[row["source"]])
         assert table[int(row["row"])][place] == true[row["truth"]], (row["file"], row["row"])
         checked[row["source"]] += 1
 
@@ -145,7 +149,7 @@ def test_every_fault_is_in_the_file_at_its_place(city: Path) -> None:
         if fault["file"] not in tables:
             tables[fault["file"]] = read_back(city / fault["file"], contract)
         table = tables[fault["file"]]
-        header, cells = table[contract.format.header_row], table[int(fault["row"])]
+        header, cells = table[header_row(contract)], table[int(fault["row"])]
         where = (fault["file"], fault["row"], fault["kind"])
         match fault["kind"]:
             case "blank_line":
@@ -261,7 +265,7 @@ def test_the_schedule_is_in_order_and_names_every_drop(city: Path) -> None:
 def test_every_file_has_exactly_the_columns_of_its_contract(city: Path) -> None:
     for file in {r["file"] for r in read_truth(city, "rows")}:
         contract = contract_of(file)
-        header = read_back(city / file, contract)[contract.format.header_row]
+        header = read_back(city / file, contract)[header_row(contract)]
         spelled = {alias: column.source for column in contract.columns for alias in column.from_}
         assert [spelled[cell] for cell in header] == [column.source for column in contract.columns], file
 

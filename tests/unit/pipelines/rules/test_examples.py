@@ -26,6 +26,10 @@ def con() -> duckdb.DuckDBPyConnection:
         ('110105', '朝阳区', 1980, NULL), ('110103', '崇文区', 1980, 2009), ('440309', '龙华区', 2017, NULL),
         ('440524', '潮阳县', 1980, 1992)"""
     )
+    con.execute(
+        "CREATE TABLE ref_division_successor AS FROM (VALUES ('440524', '440582', 1994, 2003), ('440524', '440513', 2004, 9999)) "
+        "AS t(code, successor, first_year, last_year)"
+    )
     return con
 
 
