@@ -320,8 +320,17 @@ def _save(workspace: Workspace, drop: Drop, contract: Contract) -> None:
 def drops(workspace: Workspace, source: str) -> list[Drop]:
     """Every recorded drop of a source in the order in which they were taken."""
     folder = workspace.archive / "drops" / source
-    found = [Drop(**json.loads(p.read_text(encoding="utf-8"))) for p in folder.glob("*.json")] if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        # A record is replaced whole when it is changed, and a stage asks for all of them several times.
+        found = [_recorded(e.path, e.stat().st_mtime_ns, e.inode()) for e in entries if e.name.endswith(".json")]
     return sorted(found, key=lambda d: d.number)
+
+
+@lru_cache(maxsize=50_000)
+def _recorded(path: str, _mtime: int, _inode: int) -> Drop:
+    return Drop(**json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 def sources(workspace: Workspace) -> list[str]:

@@ -252,21 +252,23 @@ def _count_only(
 
 
 def _likely_delimiter(text: Decoded, contract: Contract) -> str:
-    """The delimiter under which most of the agreed column names stand in one of the first rows; a comma where none does."""
+    """The delimiter under which most of the agreed column names stand in one of the first rows, with the fewest other cells; a
+    comma where none does."""
     wanted = {plain(alias) for column in contract.columns for alias in column.from_}
     headless = contract.format.header_row == (0,)
 
-    def fits(delimiter: str) -> int:
+    def fits(delimiter: str) -> tuple[int, int]:
         try:
             head = [row for _, row in itertools.islice(_records(text.path, delimiter, contract.format.quote), HEAD)]
         except _Broken:
-            return 0
+            return 0, 0
         if headless:
-            return sum(len(row) == len(contract.columns) for row in head)
-        return max((len(wanted & {plain(cell) for cell in row}) for row in head), default=0)
+            return sum(len(row) == len(contract.columns) for row in head), 0
+        return max(((n := len(wanted & {plain(cell) for cell in row}), n - len(row)) for row in head), default=(0, 0))
 
     found = {d: fits(d) for d in DELIMITERS}
-    return max(DELIMITERS, key=lambda d: (found[d], -DELIMITERS.index(d)))
+    best = max(DELIMITERS, key=lambda d: (found[d], -DELIMITERS.index(d)))
+    return best if found[best][0] else ","
 
 
 def _shown(delimiter: str) -> str:

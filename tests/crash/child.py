@@ -18,6 +18,7 @@ import duckdb
 
 import quality.gx_suite  # noqa: F401 - Great Expectations takes seconds to import: once, before the forks
 from pipelines import cli
+from pipelines.flow import intake
 from tests.support import Town
 
 #: Calls that change the disk, and the beginnings of statements that change something, each the name of a step.
@@ -34,12 +35,16 @@ class Death:
     when: str | float = "before"
 
 
-def play(town: Town, when: str, death: Death | None, diary: Path) -> None:
-    """The pipeline at one instant, dying as told. Writes every step into `diary` as it begins."""
+def play(town: Town, when: str, death: Death | None, diary: Path, source: str | None = None) -> None:
+    """The pipeline at one instant, or the intake of one source, dying as told. Writes every step into `diary` as it begins."""
     os.environ["DMP_THREADS"] = "1"
     with diary.open("w", buffering=1) as lines:
         _watch(death, lambda line: print(line, file=lines))
-        town.run_at(when)
+        if source is None:
+            town.run_at(when)
+        else:
+            with town.run(when) as run:
+                intake(run, source)
 
 
 def command(town: Town, *arguments: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.crash import child
 from tests.crash.child import Death
-from tests.crash.days import DAYS, fork, land, undisturbed
+from tests.crash.days import DAYS, ended, fork, land, undisturbed
 from tests.support import Town, town
 from warehouse import lake
 
@@ -34,27 +34,25 @@ IN_COMMIT = [
 class Killed(Counter[str]):
     """How many processes died, and how many of them inside a transaction."""
 
-    def step(self, place: Town, when: str, death: Death) -> bool:
+    def step(self, place: Town, when: str, death: Death, source: str | None = None) -> bool:
         """A process that dies at a step. False: nothing was left to do where it would have died."""
         diary = place.workspace.root.parent / "diary"
         made = place.workspace.lake_catalog.is_file()
-        process = fork(child.play, place, when, death, diary)
-        process.join()
-        assert process.exitcode in (0, -9)
-        if process.exitcode == 0:
+        process = fork(child.play, place, when, death, diary, source)
+        exit_code = ended(process)
+        assert exit_code in (0, -9)
+        if exit_code == 0:
             return False
         self["any"] += 1
         self["in a commit"] += made and "critical" in diary.read_text().splitlines()[-1]
         return True
 
-    def moment(self, place: Town, when: str, seconds: float) -> bool:
+    def moment(self, place: Town, when: str, seconds: float, *more: str) -> bool:
         """A `dmp run` that is killed from outside after so many seconds. False: it had ended before."""
-        process = fork(child.command, place, "run", "--now", when)
-        process.join(seconds)
-        process.kill()
-        process.join()
-        self["any"] += process.exitcode == -9
-        return process.exitcode == -9
+        process = fork(child.command, place, "run", "--now", when, *more)
+        killed = ended(process, seconds) == -9
+        self["any"] += killed
+        return killed
 
 
 def killed_in_commits(place: Town, killed: Killed) -> None:

@@ -164,11 +164,12 @@ def strike(place: Town, killed: Killed, seed: int, kills: int, length: float) ->
         land(place, day)
         left = kills * day // len(DAYS) - kills * (day - 1) // len(DAYS)
         while left:
-            # Most die at a step that changes the disk; where nothing is left to do, a run ends before it dies.
-            if dice.random() < 0.7:
-                left -= killed.step(place, when, Death("any", dice.randint(1, 40), dice.choice(("before", "after"))))
+            # One source after the other by chance; a run that finds nothing to do ends before it dies.
+            source = dice.choice(list(SOURCES))
+            if dice.random() < 0.8:
+                left -= killed.step(place, when, Death("any", dice.randint(1, 90), dice.choice(("before", "after"))), source)
             else:
-                left -= killed.moment(place, when, dice.uniform(0, length))
+                left -= killed.moment(place, when, dice.uniform(0, length / len(SOURCES)), "--source", source)
         undisturbed(place, when)
 
 

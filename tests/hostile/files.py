@@ -230,7 +230,16 @@ def _ods(body: str) -> bytes:
         f'<office:body><office:spreadsheet><table:table table:name="一">{body}</table:table></office:spreadsheet></office:body>'
         "</office:document-content>"
     )
-    return _zip(("mimetype", b"application/vnd.oasis.opendocument.spreadsheet"), ("content.xml", content.encode()))
+    manifest = (
+        '<?xml version="1.0"?><manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0">'
+        '<manifest:file-entry manifest:full-path="/" manifest:media-type="application/vnd.oasis.opendocument.spreadsheet"/>'
+        "</manifest:manifest>"
+    )
+    return _zip(
+        ("mimetype", b"application/vnd.oasis.opendocument.spreadsheet"),
+        ("META-INF/manifest.xml", manifest.encode()),
+        ("content.xml", content.encode()),
+    )
 
 
 def _ods_row(*cells: str, repeat: int = 1, wide: int = 1) -> str:
