@@ -400,7 +400,7 @@ class RawWriter:
                 return pa.array(nothing, pa.string())
             return pa.array([value or None for value in columns[position]], pa.string())
 
-        extra = nothing
+        extra = list(nothing)
         if layout.extra:
             extra = [_json({name: row[p] for p, name in layout.extra.items() if row[p]}) for row in cells]
         for index, surplus in sorted_rows.surplus.items():

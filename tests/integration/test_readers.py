@@ -218,6 +218,8 @@ CASES = {
     "one row with 100,000 delimiters": Case("office__utf8", rows(GOOD[0] + "," * 100_000 + "x", GOOD[1]).encode(), "warn", 1, 1,
                                             {"row_too_long"}),
     "header repeated": Case("office__utf8", rows(GOOD[0], HEADER, GOOD[1]).encode(), "warn", 2, 1, {"header_repeated"}, ("第 3 行",)),
+    "a column without a name": Case("office__utf8", (HEADER + ",\n" + "".join(f"{line},x{i}\n" for i, line in enumerate(GOOD))).encode(), "warn", 2,
+                                    codes={"column_undeclared"}, says=("column 4",)),
     "blank lines": Case("office__utf8", rows("", GOOD[0], ",,", "  ", GOOD[1]).encode(), "pass", 2, other={"blank": 3, "header": 1}),
     "truncated": Case("office__utf8", rows(GOOD[0]).encode() + "2,李".encode(), "warn", 1, 1, {"row_too_short", "file_truncated"},
                       ("第 3 行", "row 3")),
@@ -510,3 +512,13 @@ def test_nobody_can_be_recognised_outside_the_restricted_layers(what: str, data:
         assert run.con.execute(f"SELECT {literal(PEOPLE[0])}").fetchall()
     for secret in PEOPLE:
         assert secret not in verdict.sentence
+
+
+def test_cells_that_no_column_declares_stand_aside_and_in_no_other_column(tmp_path: Path) -> None:
+    """An optional column is absent, and every row has a value under a header without a name."""
+    source = FORM.format(drop="utf8_*", form="{}") + "  - {from: 备注, to: remark, optional: true}\n"
+    place = town(tmp_path, {"office__utf8": source})
+    play(place, "office__utf8", (HEADER + ",\n" + "".join(f"{line},x\n" for line in GOOD)).encode(), date(2026, 3, 2))
+    tables = place.tables()
+    assert [r["remark"] for r in tables["std.office__utf8"]] == [None, None]
+    assert [json.loads(r["_extra"]) for r in tables["raw.office__utf8"]] == [{"column 4": "x"}] * 2
