@@ -32,7 +32,6 @@ from tests.support import Town, town
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 KILLS = int(os.environ.get("DMP_KILLS", "60"))
-DAYS = ("2026-03-03T08:30:00+08:00", "2026-03-04T08:30:00+08:00", "2026-03-05T08:30:00+08:00")
 FORM = """\
 title: {{zh: {name}, en: {name}}}
 department: {{id: {department}, zh: {department}, en: {department}}}
@@ -125,13 +124,13 @@ FORMATS: dict[str, tuple[str, Callable[[list[Row]], bytes]]] = {
 def drops(day: int) -> Iterator[tuple[str, str, bytes]]:
     """(department, name, bytes): each format's file of the day; next day the same again, corrected, and one that is broken."""
     for name, (ending, make) in FORMATS.items():
-        today, data = f"{name}_2026030{day}", make(rows_of(day, 1))
+        today, data = f"{name}_202603{day:02}", make(rows_of(day, 1))
         yield f"d_{name}", f"{today}.{ending}", data
         if name == "told":
             told = {"rows": 20, "digest": f"sha256:{hashlib.sha256(data).hexdigest()}"}
             yield f"d_{name}", f"{today}.{ending}.manifest.json", json.dumps(told).encode()
         elif day > 1:
-            yesterday = f"{name}_2026030{day - 1}"
+            yesterday = f"{name}_202603{day - 1:02}"
             yield f"d_{name}", f"{yesterday}_again.{ending}", DROPPED[f"{yesterday}.{ending}"]
             yield f"d_{name}", f"{yesterday}_new.{ending}", make(rows_of(day - 1, 2))
             yield f"d_{name}", f"{today}_broken.{ending}", data[: len(data) // 2]
@@ -141,16 +140,25 @@ def drops(day: int) -> Iterator[tuple[str, str, bytes]]:
 DROPPED: dict[str, bytes] = {}
 
 
-def land(place: Town, day: int) -> None:
-    if not any(name.startswith(f"text_2026030{day}") for name in DROPPED):
-        for _, name, data in list(drops(day)):
-            DROPPED[name] = data
-            ORDER.setdefault(day, []).append((_, name))
-    for department, name in ORDER[day]:
-        place.drop(department, name, DROPPED[name])
-
-
+#: Day -> department and name of each file, in order.
 ORDER: dict[int, list[tuple[str, str]]] = {}
+
+
+def at(day: int) -> str:
+    return f"2026-03-{day + 1:02}T08:30:00+08:00"
+
+
+def make(day: int) -> None:
+    """The files of a day; those of the days before are made already."""
+    for department, name, data in drops(day):
+        DROPPED[name] = data
+        ORDER.setdefault(day, []).append((department, name))
+
+
+def land(place: Town, day: int, department: str | None = None) -> None:
+    for owner, name in ORDER[day]:
+        if department in (None, owner):
+            place.drop(owner, name, DROPPED[name])
 
 
 def receipts(place: Town) -> dict[str, bytes]:
@@ -158,36 +166,44 @@ def receipts(place: Town) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.json"))}
 
 
-def strike(place: Town, killed: Killed, seed: int, kills: int, length: float) -> None:
+def strike(place: Town, killed: Killed, seed: int, kills: int) -> int:
+    """Days of the city, each source struck while it has something to do, until so many processes have died; their number."""
     dice = random.Random(seed)
-    for day, when in enumerate(DAYS, 1):
-        land(place, day)
-        left = kills * day // len(DAYS) - kills * (day - 1) // len(DAYS)
-        while left:
-            # One source after the other by chance; a run that finds nothing to do ends before it dies.
-            source = dice.choice(list(SOURCES))
-            if dice.random() < 0.8:
-                left -= killed.step(place, when, Death("any", dice.randint(1, 90), dice.choice(("before", "after"))), source)
-            else:
-                left -= killed.moment(place, when, dice.uniform(0, length / len(SOURCES)), "--source", source)
-        undisturbed(place, when)
+    day = 0
+    while kills > 0:
+        day += 1
+        for source in SOURCES:
+            land(place, day, source.split("__")[0])
+            idle = 0
+            while kills > 0 and idle < 2:
+                if dice.random() < 0.85:
+                    death = Death("any", dice.randint(1, 60), dice.choice(("before", "after")))
+                    died = killed.step(place, at(day), death, source)
+                else:
+                    died = killed.moment(place, at(day), dice.uniform(0, 1.5), "--source", source)
+                kills -= died
+                idle += not died
+        undisturbed(place, at(day))
+    return day
 
 
 def test_every_format_survives_kills_and_keeps_its_receipts(tmp_path: Path) -> None:
-    quiet = town(tmp_path / "quiet", SOURCES)
-    length = 0.0
-    for day, when in enumerate(DAYS, 1):
-        land(quiet, day)
-        length = max(length, undisturbed(quiet, when))
-    wanted = quiet.tables()
-
+    for day in range(1, 29):
+        make(day)
     killed = Killed()
     places = [town(tmp_path / f"struck{i}", SOURCES) for i in range(2)]
     with ThreadPoolExecutor(2) as pool:
-        works = [pool.submit(strike, place, killed, 11 + i, -(-KILLS // 2), length) for i, place in enumerate(places)]
-        for work in works:
-            work.result()
-    dropped = sum(1 for names in ORDER.values() for _, name in names if not name.endswith(".manifest.json"))
+        works = [pool.submit(strike, place, killed, 11 + i, -(-KILLS // 2)) for i, place in enumerate(places)]
+        lived = [work.result() for work in works]
+    last = max(lived)
+    quiet = town(tmp_path / "quiet", SOURCES)
+    for place, days in ((quiet, 0), *zip(places, lived, strict=True)):
+        for day in range(days + 1, last + 1):
+            land(place, day)
+            undisturbed(place, at(day))
+
+    wanted = quiet.tables()
+    dropped = sum(1 for day in range(1, last + 1) for _, name in ORDER[day] if not name.endswith(".manifest.json"))
     for place in places:
         found = place.tables()
         assert found.keys() == wanted.keys()
@@ -197,7 +213,10 @@ def test_every_format_survives_kills_and_keeps_its_receipts(tmp_path: Path) -> N
         assert len(ids) == len(set(ids)) == dropped, "no drop is lost, none is taken twice"
         assert receipts(place) == receipts(quiet)
         assert len(receipts(place)) == dropped
-        with open_run(now=datetime.fromisoformat(DAYS[-1]), workspace=place.workspace.root, catalog=place.catalog) as run:
+        with open_run(now=datetime.fromisoformat(at(last)), workspace=place.workspace.root, catalog=place.catalog) as run:
             assert verify(run) == []
-    print(f"\n{killed['any']} processes killed, {killed['in a commit']} of them inside a commit; 0 drops lost, 0 doubled")
+    print(
+        f"\n{killed['any']} processes killed over {last} days, {killed['in a commit']} of them inside a commit; "
+        f"{dropped} drops in {len(FORMATS)} formats: 0 lost, 0 doubled"
+    )
     assert killed["any"] >= KILLS

@@ -17,6 +17,8 @@ from warehouse import lake
 from warehouse.commit import Commit, commit
 from warehouse.layout import Workspace
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND = DAYS
 
 
