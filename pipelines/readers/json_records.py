@@ -104,7 +104,7 @@ def _listed(copy: Path, place: str) -> Iterator[tuple[int, Record]]:
         patient = _Digits(file)
         try:
             for number, value in enumerate(ijson.items(ijson.parse(_events(patient)), prefix), 1):
-                patient.since = 0
+                patient.between()
                 yield number, flat(_fields(value, "")) if isinstance(value, dict) else None
         except (ijson.JSONError, UnicodeError) as error:  # half a character is an error of its own to the parser
             raise Unreadable(finding("json_unreadable", why=_why(error))) from None
@@ -137,6 +137,8 @@ def _events(file: Patient) -> Iterator[tuple[str, Any]]:
                 raise _TooDeep
         elif event in ("end_map", "end_array"):
             depth -= 1
+        elif event == "map_key":
+            file.field()
         yield event, value
 
 

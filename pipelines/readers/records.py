@@ -29,7 +29,8 @@ Place = TypeVar("Place", bound=Hashable)
 LONGEST_RECORD = 16 << 20
 #: Nesting beyond this is no record of a table.
 DEEPEST = 64
-
+#: More fields in one record, repeated ones counted, are no record of a table: they are taken apart only after it ends.
+MOST_FIELDS = 100_000
 
 #: Bytes that a parser may read before it must have given the next record.
 LONGEST_GAP = 64 << 20
@@ -41,7 +42,17 @@ class Patient:
     """A file for a parser that gives records: ends the reading where one of them has no end."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.file, self.since = file, 0
+        self.file = file
+        self.between()
+
+    def between(self) -> None:
+        """No record is open: the next one has the whole patience."""
+        self.since = self.fields = 0
+
+    def field(self) -> None:
+        self.fields += 1
+        if self.fields > MOST_FIELDS:
+            raise Unreadable(finding("record_too_wide", most=MOST_FIELDS))
 
     def read(self, size: int = -1) -> bytes:
         """A megabyte, whatever is asked for: a parser looks at an unfinished token anew with each piece it gets. Nothing where

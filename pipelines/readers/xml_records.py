@@ -99,8 +99,10 @@ def _elements(path: Path, place: tuple[str, ...]) -> Iterator[tuple[int, Record]
         with path.open("rb") as file:
             patient = Patient(file)
             for event, element in iterparse(patient, events=("start", "end")):
-                patient.since *= inside is not None
+                if inside is None:
+                    patient.between()
                 if event == "start":
+                    patient.field()
                     stack.append(element)
                     if len(stack) > DEEPEST + 8:
                         raise Unreadable(finding("xml_unreadable", why=f"> {DEEPEST} levels"))

@@ -121,6 +121,9 @@ def test_hostile_files_get_a_verdict_in_bounded_time_and_memory(empty: Path, tmp
             wrong.append(told)
     slowest = max(r.get("seconds", 0) for r in found)
     largest = max(r.get("megabytes", 0) for r in found)
+    for measure in ("seconds", "megabytes"):
+        most = sorted(zip(files, found, strict=True), key=lambda pair: -pair[1].get(measure, 0))[:8]
+        print(f"\nmost {measure}: " + "; ".join(f"{h.reader}, {h.about}: {r.get(measure, 0):.1f}" for h, r in most))
     held = sum(1 for r in found if r.get("verdicts") and r["verdicts"][0][0] == "hold")
     print(f"\n{len(files)} files: {held} held, {len(files) - held} taken; slowest {slowest:.1f} s, largest {largest} MB")
     assert not wrong, "\n".join(wrong)
