@@ -357,7 +357,7 @@ class Expect(Model):
 class WrittenExpect(TypedDict, total=False):
     """A line of `expect:` as it is written: `name: column`, the options of that name, and these."""
 
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic reads this name
 
     id: str
     indicator: str

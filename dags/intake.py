@@ -73,7 +73,7 @@ def intake(contract: Contract) -> DAG:
             """Red, with the reasons; in a run without a held batch it is skipped."""
             raise BatchHeld(get_current_context()["ti"].xcom_pull(task_ids="gate", key="held"))
 
-        gate(clean(collect())) >> held()  # type: ignore[arg-type]
+        gate(clean(collect())) >> held()  # type: ignore[arg-type]  # at this time a reference, at run time the value
 
     return flow()
 

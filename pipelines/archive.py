@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,9 @@ from warehouse.layout import Workspace, sync_folder, write_atomically
 #: Names under which other programs write a file they have not finished.
 UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload", ".swp")
 
+#: What a clock that is kept right by the network may be put back.
+JITTER = timedelta(minutes=1)
+
 #: Seconds without a change after which a file under its final name counts as finished.
 QUIET = 2.0
 
@@ -40,7 +43,8 @@ class Drop:
     `stat` tells a second look at the same file from the same bytes sent again. `handshake` is how we knew that it was
     finished (see `arrival.complete` of the contract), `manifest` what the sender declared, `mends` the batch whose refused
     rows it brings back mended. `companions` are the manifest and marker that came with it, name -> `stat`: one that is still
-    there belongs to no later file."""
+    there belongs to no later file. `clock_behind` is an arrival that the archive had noted and that our clock had yet to reach:
+    it was put back, and `arrived_at` is not to be relied on."""
 
     drop_id: str
     source: str
@@ -56,6 +60,7 @@ class Drop:
     manifest: Mapping[str, Any] | None = None
     mends: str | None = None
     companions: Mapping[str, str] = field(default_factory=dict)
+    clock_behind: str | None = None
 
     @property
     def arrival(self) -> datetime:
@@ -171,8 +176,7 @@ def take(run: Run, contract: Contract, path: Path) -> Drop | None:
             sha256 = _store(run.workspace, contract, source, before)
             if sha256 is None or any(c not in companions(path) for c in beside):
                 return None
-            number = 1 + max((d.number for d in known), default=0)
-            drop = _record(run, contract, name, sha256, before, number, (handshake, said, beside))
+            drop = _record(run, contract, name, sha256, before, known, (handshake, said, beside))
     # A landing folder we may only read keeps its file, and `stat` keeps us from taking it twice. A file that came
     # under this name since is another drop.
     _take_out(path, drop.stat)
@@ -272,12 +276,14 @@ def _record(
     name: str,
     sha256: str,
     status: os.stat_result,
-    number: int,
+    known: Sequence[Drop],
     told: tuple[str, dict[str, Any] | None, Sequence[Companion]],
 ) -> Drop:
     # The kernel stamps ctime when the file came to be here under this name; a sender cannot set it, and it spares a
     # department the time until our next look. A simulated clock knows no kernel.
     seen = run.now if run.simulated else min(run.now, datetime.fromtimestamp(status.st_ctime, UTC))
+    newest = max((d.arrival for d in known), default=run.now)
+    number = 1 + max((d.number for d in known), default=0)
     stamp = seen.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     mark = hashlib.sha256(f"{number}\n{name}\n{sha256}".encode()).hexdigest()[:12]
     drop = Drop(
@@ -295,6 +301,7 @@ def _record(
         manifest=told[1],
         mends=_mends(run, contract, object_path(run.workspace, sha256)) if name.lower().endswith(".xlsx") else None,
         companions={plain_name(c.path): c.look for c in told[2]},
+        clock_behind=newest.isoformat() if run.now < newest - JITTER else None,
     )
     _save(run.workspace, drop, contract)
     return drop

@@ -31,18 +31,23 @@ Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on standa
 
 
 def main() -> None:
-    """Run the command line. Our own exceptions carry an exit code and are one message; anything else is a bug and shows."""
+    """Run the command line. Our own exceptions carry an exit code and are one message, and so is a full disk; anything else
+    is a bug and shows."""
     try:
         app()
     except ValueError as error:
         _fail(error, getattr(error, "exit_code", 12))
     except Exception as error:
-        if not hasattr(error, "exit_code"):
-            raise
-        _fail(error, error.exit_code)
+        from pipelines.errors import storage_trouble
+
+        if hasattr(error, "exit_code"):
+            _fail(error, error.exit_code)
+        if trouble := storage_trouble(error):
+            _fail(trouble, 60)
+        raise
 
 
-def _fail(error: Exception, code: int) -> NoReturn:
+def _fail(error: Exception | str, code: int) -> NoReturn:
     print(error, file=sys.stderr)  # noqa: T201
     raise SystemExit(code) from None
 

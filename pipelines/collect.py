@@ -185,6 +185,9 @@ def _read(run: Run, contract: Contract, drop: Drop, period: str, version: int, f
             rows=reading.rows if readable else None, header=reading.header, encoding=reading.encoding, period=named,
         )  # fmt: skip
         reading = replace(reading, findings=(*reading.findings, *differs))
+    if drop.clock_behind:
+        behind = finding("clock_went_back", arrived=drop.arrived_at, known=drop.clock_behind)
+        reading = replace(reading, findings=(*reading.findings, behind))
     reading, profile = drift.apply(run, contract, reading, original, place / "raw.parquet", former)
     save(run.workspace, replace(_batch(drop, batch, period, version, reading, *_proofs(batch, reading)), profile=profile))
     return batch

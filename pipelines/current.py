@@ -8,6 +8,7 @@ from pathlib import Path
 
 from catalog.contract import Contract
 from pipelines.errors import NotFound
+from pipelines.formula import harmless_sql
 from pipelines.run import Run
 from quality.finding import masked_sql
 from warehouse.lake import literal, quoted, table, table_columns
@@ -128,13 +129,10 @@ def write_csv(run: Run, sql: str, out: str, limit: int | None = None) -> None:
     if limit is not None:
         sql += f"\nLIMIT {limit}"
     columns = run.con.execute(f"DESCRIBE {sql}").fetchall()
-    shown = [_harmless(quoted(name)) if kind == "VARCHAR" else quoted(name) for name, kind, *_ in columns]
+    shown = [
+        f"{harmless_sql(quoted(name))} AS {quoted(name)}" if kind == "VARCHAR" else quoted(name) for name, kind, *_ in columns
+    ]
     part = Path("/dev/stdout") if out == "-" else Path(out).with_name(f".{Path(out).name}.part")
     run.con.execute(f"COPY (SELECT {', '.join(shown)} FROM (\n{sql}\n)) TO {literal(str(part))} (FORMAT csv, HEADER)")
     if out != "-":
         part.replace(out)
-
-
-def _harmless(name: str) -> str:
-    runs = f"regexp_matches({name}, '^[\\s\\x{{00A0}}\\x{{3000}}\\x{{FEFF}}]*[=+\\-@＝＋－＠]|^[\\t\\r\\n]')"
-    return f"CASE WHEN {runs} THEN '''' || {name} ELSE {name} END AS {name}"

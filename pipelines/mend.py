@@ -18,7 +18,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from python_calamine import CalamineError, CalamineWorkbook
 
 from catalog.contract import Contract, plain_header
 from pipelines import archive
@@ -27,7 +26,7 @@ from pipelines.errors import prove
 from pipelines.mend_book import OWN, Fault, Line, Sheet, shown, write
 from pipelines.mend_mark import CONTENT, marks
 from pipelines.readers.rows import UNREADABLE, Reading
-from pipelines.readers.workbook import as_text, letters
+from pipelines.readers.workbook import as_text, letters, load_sheet, open_workbook
 from pipelines.readers.workbook_parts import unfit
 from pipelines.run import Run
 from quality.finding import Finding, finding, kinds
@@ -329,18 +328,19 @@ def _take(run: Run, contract: Contract, base: Base, path: Path) -> _Taken:
 
 def _marked_sheet(path: Path) -> tuple[str | None, list[list[Any]] | Finding]:
     """The sheet that has the hidden column, and its rows from the heading on."""
-    if why := unfit(path):
-        return None, why
-    try:
-        book = CalamineWorkbook.from_path(str(path))
-        for name in book.sheet_names:
-            if why := unfit(path, name):
-                return None, why
-            cells: list[list[Any]] = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
-            if cells and OWN["mark"] in [as_text(c).strip() for c in cells[0]]:
-                return name, cells
-    except (CalamineError, OSError, ValueError):
-        return None, finding("workbook_unreadable")
+    opened = open_workbook(path)
+    if isinstance(opened, Finding):
+        return None, opened
+    book, zipped = opened
+    for name in book.sheet_names:
+        if zipped and (why := unfit(path, name)):
+            return None, why
+        loaded = load_sheet(book, name)
+        if loaded is None:
+            return None, finding("workbook_unreadable")
+        cells = loaded[1]
+        if cells and OWN["mark"] in [as_text(c).strip() for c in cells[0]]:
+            return name, cells
     return None, finding("mend_marks_missing", header=OWN["mark"])
 
 

@@ -19,6 +19,7 @@ from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 
 from catalog.contract import Title
+from pipelines.formula import runs
 from pipelines.mend_mark import BATCH, CONTENT
 from warehouse.layout import write_atomically
 
@@ -32,8 +33,6 @@ OWN = {
     "en": "【What is wrong】",
 }
 
-#: What a spreadsheet program takes for the beginning of a formula (CWE-1236).
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 #: What a cell of a workbook can hold.
 LONGEST = 32_767
 
@@ -138,7 +137,7 @@ class _Styles:
         """A cell of text. It stays text when somebody types into it, and is never taken for a formula."""
         cell: Any = WriteOnlyCell(self.place)
         cell.value = text or None
-        risky = text.startswith(FORMULA_STARTS)
+        risky = runs(text)
         if text:
             cell.data_type = "s"  # openpyxl takes `=` for a formula
         look = (id(font), id(fill), id(alignment), risky)

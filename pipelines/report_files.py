@@ -10,12 +10,10 @@ from decimal import Decimal
 from typing import Any
 
 from catalog.entity import Entity
+from pipelines.formula import harmless
 from pipelines.report_view import City, SourceView
 from quality.dimensions import DIMENSIONS, SUB_INDICATORS
 from quality.scoring import LevelScore, as_typed
-
-#: What a spreadsheet program takes for the beginning of a formula (CWE-1236).
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -34,8 +32,7 @@ def _cell(value: Any) -> str:
         return "1" if value else "0"
     if isinstance(value, Decimal | int):
         return f"{value:f}" if isinstance(value, Decimal) else str(value)
-    text = str(value)
-    return "'" + text if text.startswith(FORMULA_STARTS) else text
+    return harmless(str(value))
 
 
 CHECKS = (

@@ -100,20 +100,20 @@ def _sample(path: Path) -> Sample:
     with path.open("rb") as file:
         head = file.read(1 << 20)
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        from python_calamine import CalamineError
-
-        from pipelines.readers.workbook import as_text, first_visible, open_book
+        from pipelines.readers.workbook import as_text, first_visible, load_sheet, open_workbook
         from pipelines.readers.workbook_parts import unfit
 
-        try:
-            book = open_book(path)
-            sheet = first_visible(book)
-            if head.startswith(b"PK") and (why := unfit(path, sheet)):
-                raise NotFound(f"{path}: {why.message_en}")
-            cells = book.get_sheet_by_name(sheet).to_python(nrows=SAMPLE_ROWS, skip_empty_area=False)
-        except (CalamineError, OSError, ValueError):
-            raise NotFound(f"{path}: the workbook cannot be opened; name a sample that Excel opens") from None
-        grid = [[as_text(c) for c in row] for row in cells]
+        opened = open_workbook(path)
+        if isinstance(opened, Finding):
+            raise NotFound(f"{path}: {opened.message_en}")
+        book, zipped = opened
+        sheet = first_visible(book)
+        if zipped and (why := unfit(path, sheet)):
+            raise NotFound(f"{path}: {why.message_en}")
+        loaded = load_sheet(book, sheet, SAMPLE_ROWS)
+        if loaded is None:
+            raise NotFound(f"{path}: the workbook cannot be opened; name a sample that Excel opens")
+        grid = [[as_text(c) for c in row] for row in loaded[1]]
         return _cut("workbook", None, None, sheet if len(book.sheet_names) > 1 else None, _header_row(grid), grid)
     if not head.strip():
         raise NotFound(f"{path}: empty; name a sample with a header and some rows")

@@ -94,7 +94,7 @@ class _DuckDBType(UserDefinedType[Any]):
 class _Compiler(postgresql.PGCompiler):
     def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> Any:
         kw["literal_binds"] = True
-        return super().visit_bindparam(bindparam, *args, **kw)  # type: ignore[no-untyped-call]
+        return super().visit_bindparam(bindparam, *args, **kw)  # type: ignore[no-untyped-call]  # SQLAlchemy's compiler has no types
 
     def render_literal_value(self, value: Any, type_: Any) -> str:
         """By the Python type: SQLAlchemy does not know the type of most values that come from a contract."""

@@ -74,7 +74,7 @@ class Injector:
                 "placeholder",
                 column,
                 rate / len(words),
-                lambda c, w=word: w if c[column] else None,  # type: ignore[misc]
+                lambda c, w=word: w if c[column] else None,  # type: ignore[misc]  # a default that binds the loop's value
                 detection,
                 uncovered,
             )

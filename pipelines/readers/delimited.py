@@ -28,11 +28,11 @@ from pipelines.readers.rows import (
     header_elsewhere,
     match_header,
     not_read,
-    private_use,
+    read_text,
     virtual_names,
     write_rows,
 )
-from pipelines.readers.text import Decoded, decode
+from pipelines.readers.text import Decoded
 from quality.finding import Finding, finding
 from warehouse.lake import literal, quoted
 
@@ -50,26 +50,22 @@ DELIMITERS = (",", "\t", "|", ";", "^", "~", "||", "@@", "|#|", "\x01")
 
 def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     """Raw rows of one text file; see the package docstring for what is written."""
+    return read_text(path, contract, out, 4 * LONGEST_CELL, lambda text: _read_text(text, contract, batch, out))
+
+
+def _read_text(text: Decoded, contract: Contract, batch: str, out: Path) -> Reading:
     form = contract.format
-    copy = out.with_suffix(".utf8")
-    try:
-        text = decode(path, form.encoding, copy, 4 * LONGEST_CELL)
-        if text.encoding is None:
-            return Reading(findings=text.findings)
-        delimiter = form.delimiter or _likely_delimiter(text, contract)
-        dialect = {"delimiter": delimiter, "quote": form.quote, "line_ends": text.line_ends}
-        reading = _read_text(text, delimiter, contract, batch, out)
-        findings = [*text.findings, *reading.findings]
-        if form.delimiter is None and delimiter != ",":
-            findings.append(finding("delimiter_found", seen=_shown(delimiter)))
-        if text.private and out.is_file():
-            findings += private_use(out, contract)
-        return replace(reading, encoding=text.encoding, dialect=dialect, findings=tuple(findings))
-    finally:
-        copy.unlink(missing_ok=True)
+    delimiter = form.delimiter or _likely_delimiter(text, contract)
+    reading = _read_delimited(text, delimiter, contract, batch, out)
+    found = form.delimiter is None and delimiter != ","
+    return replace(
+        reading,
+        dialect={"delimiter": delimiter, "quote": form.quote},
+        findings=(*reading.findings, *([finding("delimiter_found", seen=_shown(delimiter))] if found else ())),
+    )
 
 
-def _read_text(text: Decoded, delimiter: str, contract: Contract, batch: str, out: Path) -> Reading:
+def _read_delimited(text: Decoded, delimiter: str, contract: Contract, batch: str, out: Path) -> Reading:
     declared = (contract.format.header_row or (0,))[-1]
     try:
         head = [row for _, row in itertools.islice(_records(text.path, delimiter, contract.format.quote), HEAD + declared)]

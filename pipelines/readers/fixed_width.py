@@ -15,11 +15,11 @@ from pipelines.readers.rows import (
     find_heading,
     match_header,
     not_read,
-    private_use,
+    read_text,
     virtual_names,
     write_rows,
 )
-from pipelines.readers.text import decode
+from pipelines.readers.text import Decoded
 from quality.finding import Finding, finding
 
 #: A longer line is no line of a table.
@@ -28,23 +28,11 @@ LONGEST_LINE = 1 << 20
 
 def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     """Raw rows of one text file without delimiters. There is no header unless the contract names its row."""
-    form = contract.format
-    copy = out.with_suffix(".utf8")
-    try:
-        text = decode(path, form.encoding, copy, 16 * LONGEST_LINE)
-        if text.encoding is None:
-            return Reading(findings=text.findings)
-        reading = _read_text(copy, text.encoding, contract, batch, out)
-        findings = [*text.findings, *reading.findings]
-        if text.private and out.is_file():
-            findings += private_use(out, contract)
-        dialect = {"line_ends": text.line_ends}
-        return replace(reading, encoding=text.encoding, dialect=dialect, findings=tuple(findings))
-    finally:
-        copy.unlink(missing_ok=True)
+    return read_text(path, contract, out, 16 * LONGEST_LINE, lambda text: _read_text(text, contract, batch, out))
 
 
-def _read_text(copy: Path, encoding: str, contract: Contract, batch: str, out: Path) -> Reading:
+def _read_text(text: Decoded, contract: Contract, batch: str, out: Path) -> Reading:
+    copy, encoding = text.path, str(text.encoding)
     plain = contract if contract.format.header_row else _headless(contract)
     try:
         head = list(itertools.islice(_records(copy, encoding, contract), HEAD))

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
+from pipelines.errors import is_of_the_machine
 from quality.finding import Finding, finding
 
 #: Text that is worth packing shrinks to a tenth; what grows more than this, beyond the first bytes, is a trap.
@@ -34,7 +35,9 @@ def unpack(path: Path, pattern: str | None, out: Path) -> str | Finding | None:
         if magic in (b"PK\x03\x04", b"PK\x05\x06"):
             with ZipFile(path) as archive:
                 return _member(archive, path, pattern, out)
-    except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError):
+    except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
+        if isinstance(error, OSError) and is_of_the_machine(error):
+            raise
         return finding("archive_unreadable")
     return None
 

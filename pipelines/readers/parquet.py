@@ -10,7 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from catalog.contract import Contract
+from pipelines.errors import is_of_the_machine
 from pipelines.readers.rows import MOST_COLUMNS, Layout, Reading, match_header, not_read, private_use, raw_schema
+from pipelines.readers.workbook import as_text
 from quality.finding import Finding, finding
 
 ROWS = 50_000
@@ -33,7 +35,9 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
         findings = [*layout.findings, *_identifiers(contract, layout, file.schema_arrow)]
         try:
             written = _write(file, layout, contract, batch, out)
-        except (pa.ArrowException, OSError, ValueError):
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if isinstance(error, OSError) and is_of_the_machine(error):
+                raise
             out.unlink(missing_ok=True)
             return not_read(rows, [*findings, finding("parquet_unreadable")], layout, contract)
     findings += private_use(out, contract) if written else [finding("no_data_rows")]
@@ -71,14 +75,10 @@ def _texts(column: pa.Array) -> pa.Array:
         return pa.array([None if v is None else _json(v) for v in column.to_pylist()], pa.string())
     if pa.types.is_floating(kind):
         # 1.0 was a whole number before somebody's data frame had a gap in the column.
-        return pa.array([None if v is None or v != v else _number(v) for v in column.to_pylist()], pa.string())
+        return pa.array([None if v is None or v != v else as_text(v) for v in column.to_pylist()], pa.string())
     return pc.replace_with_mask(
         text := pc.cast(column, pa.string()), pc.fill_null(pc.equal(text, ""), False), pa.scalar(None, pa.string())
     )
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
 
 
 def _json(value: object) -> str:

@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from catalog.contract import Contract
 from catalog.contract import plain_header as plain
+from pipelines.readers.text import Decoded, decode
 from quality.finding import Finding, finding, masked
 from warehouse.lake import literal, quoted
 
@@ -526,6 +527,23 @@ def not_read(
     return Reading(
         header=header, present=present, records=records, other={"not_read": records} if records else {}, findings=tuple(findings)
     )
+
+
+def read_text(path: Path, contract: Contract, out: Path, longest_line: int, read: Callable[[Decoded], Reading]) -> Reading:
+    """What the readers of text share: the UTF-8 copy that `read` gets, and what is told of the file's characters."""
+    copy = out.with_suffix(".utf8")
+    try:
+        text = decode(path, contract.format.encoding, copy, longest_line)
+        if text.encoding is None:
+            return Reading(findings=text.findings)
+        reading = read(text)
+        findings = [*text.findings, *reading.findings]
+        if text.private and out.is_file():
+            findings += private_use(out, contract)
+        dialect = {**reading.dialect, "line_ends": text.line_ends}
+        return replace(reading, encoding=text.encoding, dialect=dialect, findings=tuple(findings))
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def private_use(out: Path, contract: Contract) -> list[Finding]:

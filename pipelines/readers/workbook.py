@@ -7,6 +7,7 @@ import datetime as dt
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -38,7 +39,7 @@ Cells = Sequence[Sequence[Any]]
 
 def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     """Raw rows of the sheets that the contract names, else of the first visible one."""
-    opened = _open(path)
+    opened = open_workbook(path)
     if isinstance(opened, Finding):
         return Reading(findings=(opened,))
     book, zipped = opened
@@ -56,7 +57,7 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
             if zipped and (why := unfit(path, name)):
                 readings.append(Reading(findings=(why,)))
                 continue
-            loaded = _load(book, name)
+            loaded = load_sheet(book, name)
             if loaded is None:
                 readings.append(Reading(findings=(finding("workbook_unreadable"),)))
                 continue
@@ -73,8 +74,8 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     return _together(readings, names, findings)
 
 
-def _open(path: Path) -> tuple[CalamineWorkbook, bool] | Finding:
-    """The workbook, and whether it is a zip (.xlsx, .ods)."""
+def open_workbook(path: Path) -> tuple[CalamineWorkbook, bool] | Finding:
+    """The workbook, and whether it is a zip (.xlsx, .ods), whose sheets `unfit` has to pass before they are loaded."""
     with path.open("rb") as file:
         head = file.read(4096)
     if not head:
@@ -85,15 +86,16 @@ def _open(path: Path) -> tuple[CalamineWorkbook, bool] | Finding:
     if zipped and (why := unfit(path)):
         return why
     try:
-        return open_book(path), zipped
+        with _no_panic():
+            return _by_its_bytes(path), zipped
     except PasswordError:
         return finding("workbook_locked")
     except (CalamineError, OSError, ValueError):
         return finding("workbook_unreadable")
 
 
-def open_book(path: Path) -> CalamineWorkbook:
-    """The workbook, by its bytes: the library goes by the file's name, and an .xlsx is often called .xls or .et."""
+def _by_its_bytes(path: Path) -> CalamineWorkbook:
+    """The library goes by the file's name, and an .xlsx is often called .xls or .et."""
     try:
         return CalamineWorkbook.from_path(str(path))
     except PasswordError:
@@ -102,18 +104,25 @@ def open_book(path: Path) -> CalamineWorkbook:
         return CalamineWorkbook.from_filelike(io.BytesIO(path.read_bytes()))
 
 
-def _load(book: CalamineWorkbook, name: str) -> tuple[CalamineSheet, list[list[Any]]] | None:
-    """A sheet with its cells; None where it cannot be read."""
+def load_sheet(book: CalamineWorkbook, name: str, rows: int | None = None) -> tuple[CalamineSheet, list[list[Any]]] | None:
+    """A sheet with its (first) rows, empty ones included; None where it cannot be read."""
     try:
-        sheet = book.get_sheet_by_name(name)
-        return sheet, sheet.to_python(skip_empty_area=False)
+        with _no_panic():
+            sheet = book.get_sheet_by_name(name)
+            return sheet, sheet.to_python(nrows=rows, skip_empty_area=False)
     except (CalamineError, ValueError):
         return None
+
+
+@contextmanager
+def _no_panic() -> Iterator[None]:
+    """What the library did not foresee ends in a panic of its Rust code, which is no Exception."""
+    try:
+        yield
     except BaseException as error:
-        # What the library did not foresee ends in a panic of its Rust code, which is no Exception.
         if type(error).__name__ != "PanicException":
             raise
-        return None
+        raise CalamineError(str(error)) from None
 
 
 def chosen_sheets(book: CalamineWorkbook, wanted: Sequence[str] | None) -> list[str]:

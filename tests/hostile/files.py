@@ -458,7 +458,7 @@ def _noise() -> Iterator[Hostile]:
     }
     for reader, make in sound.items():
         for seed in range(3):
-            yield Hostile(f"{reader}: noise {seed}", reader, "a.bin", lambda s=seed: random.Random(s).randbytes(20_000))  # type: ignore[misc]
+            yield Hostile(f"{reader}: noise {seed}", reader, "a.bin", lambda s=seed: random.Random(s).randbytes(20_000))  # type: ignore[misc]  # a default that binds the loop's value
         for seed in range(4):
 
             def damaged(make: Callable[[], bytes] = make, seed: int = seed) -> bytes:

@@ -142,3 +142,17 @@ def test_a_difference_under_a_contract_that_has_grown_since(tmp_path: Path) -> N
     play(place, SECOND, ("shop_20260302.csv", "编号,名称,成立日期,备注\n1,甲,,\n2,乙,,新\n"))
     [found] = differences(place).values()
     assert (found["same"], found["changed"]) == (1, 1)
+
+
+def test_a_clock_that_was_put_back_is_told_and_the_order_of_arrival_holds(tmp_path: Path) -> None:
+    place = town(tmp_path)
+    play(place, SECOND, ("shop_20260302.csv", ONE))
+    play(place, "2025-01-01T00:00:00+08:00", ("shop_20260302.csv", TWO))
+    play(place, THIRD, ("shop_20260302.csv", THREE))
+    assert in_force(place) == ["丙"]
+    told = [(r["batch"], r["code"], r["severity"]) for r in place.tables()["quality.finding"] if r["code"].startswith("clock")]
+    assert told == [("market__shop@2026-03-02.v2", "clock_went_back", "note")]
+    with place.run(THIRD) as run:
+        assert verify(run) == []
+        rebuilt = Town(rebuild(run, tmp_path / "again"), place.catalog)
+    assert rebuilt.tables()["quality.finding"] == place.tables()["quality.finding"]
