@@ -49,8 +49,8 @@ class Patient:
         """No record is open: the next one has the whole patience."""
         self.since = self.fields = 0
 
-    def field(self) -> None:
-        self.fields += 1
+    def field(self, count: int = 1) -> None:
+        self.fields += count
         if self.fields > MOST_FIELDS:
             raise Unreadable(finding("record_too_wide", most=MOST_FIELDS))
 

@@ -6,6 +6,7 @@ Parsed by defusedxml: entities, external references and document types with enti
 from __future__ import annotations
 
 import codecs
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -64,21 +65,25 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
 
 
 def _read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
-    place = tuple(part for part in (contract.format.records or "").split("/") if part) or _found(path, contract)
+    agreed = tuple(part for part in (contract.format.records or "").split("/") if part)
+    place = functools.cache(lambda: agreed or _found(path, contract))
 
     def records() -> Iterator[tuple[int, Record]]:
-        return _elements(path, place)
+        return _elements(path, place())
 
     return write_records(records, contract, batch, out)
 
 
 def _found(path: Path, contract: Contract) -> tuple[str, ...]:
-    """Path of the elements that have the agreed fields."""
+    """Path of the elements that have the agreed fields. Raises Unreadable where one has no end; of what is no XML the reading
+    itself says what is wrong."""
     fields: dict[tuple[str, ...], set[str]] = {}
     stack: list[str] = []
     try:
         with path.open("rb") as file:
-            for event, element in itertools.islice(iterparse(Patient(file), events=("start", "end")), LOOKED_AT):
+            patient = Patient(file)
+            for event, element in itertools.islice(iterparse(patient, events=("start", "end")), LOOKED_AT):
+                patient.field(len(element.attrib))
                 if event == "end":
                     stack.pop()
                     continue
@@ -86,8 +91,8 @@ def _found(path: Path, contract: Contract) -> tuple[str, ...]:
                 fields.setdefault(tuple(stack), set()).update(f"@{_local(name)}" for name in element.attrib)
                 if len(stack) > 1:
                     fields[tuple(stack[:-1])].add(stack[-1])
-    except (DefusedXmlException, ParseError, ValueError, LookupError, Unreadable):
-        pass  # the reading itself says what is wrong
+    except (DefusedXmlException, ParseError, ValueError, LookupError):
+        pass
     return likely_place({p: f for p, f in fields.items() if len(p) > 1}, contract) or ()
 
 
@@ -102,7 +107,7 @@ def _elements(path: Path, place: tuple[str, ...]) -> Iterator[tuple[int, Record]
                 if inside is None:
                     patient.between()
                 if event == "start":
-                    patient.field()
+                    patient.field(1 + len(element.attrib))
                     stack.append(element)
                     if len(stack) > DEEPEST + 8:
                         raise Unreadable(finding("xml_unreadable", why=f"> {DEEPEST} levels"))
