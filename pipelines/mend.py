@@ -33,7 +33,7 @@ from quality.finding import Finding, finding, kinds
 from warehouse.lake import literal, quoted, table, table_columns
 
 #: Lines of one workbook. More are no clerk's work: the system that exports them has to be put right.
-MOST_LINES = 20_000
+MOST_LINES = 10_000
 #: Rows named one by one in a finding.
 NAMED = 10
 

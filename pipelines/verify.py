@@ -46,6 +46,8 @@ def _archive(run: Run) -> Iterator[str]:
     """Every archived file has the bytes its name says; every drop of the ledger arrived as it says, and became a batch."""
     archived = run.workspace.archive
     for path in [*sorted((archived / "objects").glob("*/*")), *sorted((archived / "contracts").glob("*.json"))]:
+        if path.name.startswith("."):
+            continue  # a killed run had not finished it
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while chunk := file.read(1 << 22):

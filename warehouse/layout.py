@@ -9,9 +9,10 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 #: Beside the packages: a checkout is self-contained, and moving it moves its data.
 DEFAULT = Path(__file__).resolve().parent.parent / "workspace"
@@ -127,16 +128,35 @@ def open_workspace(root: Path | None = None) -> Workspace:
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write, flush to disk, rename: a reader or a killed process sees the whole file or none."""
+    """Write, flush to disk, rename: a reader or a killed process sees the whole file or none.
+
+    Rivals take turns, and the next one writes over what a killed one left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    with part.open("wb") as handle:
+    part = path.with_name(f".{path.name}.part")
+    with _alone_with(part) as handle:
         os.fchmod(handle.fileno(), mode)
+        handle.truncate(0)
         handle.write(data)
         handle.flush()
         os.fsync(handle.fileno())
-    part.replace(path)
+        part.replace(path)
     sync_folder(path.parent)
+
+
+def _alone_with(part: Path) -> BinaryIO:
+    """The file open for writing and locked. While we waited a rival may have given it its final name: then it is another's."""
+    while True:
+        try:
+            handle = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "wb")
+        except PermissionError:
+            part.unlink()  # a killed one had finished it, down to taking the right to write
+            continue
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.fstat(handle.fileno()).st_ino == part.stat().st_ino:
+                return handle
+        handle.close()
 
 
 def sync_file(path: Path) -> None:

@@ -213,6 +213,8 @@ def test_every_format_survives_kills_and_keeps_its_receipts(tmp_path: Path) -> N
         assert len(ids) == len(set(ids)) == dropped, "no drop is lost, none is taken twice"
         assert receipts(place) == receipts(quiet)
         assert len(receipts(place)) == dropped
+        for folder in (place.workspace.archive, place.workspace.outbox):
+            assert list(folder.rglob(".*.part")) == [], "what killed processes left has been written over"
         with open_run(now=datetime.fromisoformat(at(last)), workspace=place.workspace.root, catalog=place.catalog) as run:
             assert verify(run) == []
     print(
