@@ -21,9 +21,7 @@ from pipelines.rules import find_rule
 from pipelines.run import Run
 from quality.finding import kinds, masked_sql
 from warehouse import lake
-from warehouse.lake import literal, quoted
-
-PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+from warehouse.lake import PARQUET, literal, quoted
 
 
 def clean(run: Run, batch_id: str) -> None:

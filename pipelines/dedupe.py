@@ -14,13 +14,13 @@ import duckdb
 
 from catalog.contract import Contract
 from catalog.entity import Entity
-from pipelines.clean import PARQUET, working
+from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
 from pipelines.current import batches_sql, deletes_sql, merges_by_key, order_sql
 from pipelines.errors import NotFound, prove
 from pipelines.link import link
 from pipelines.run import Run
-from warehouse.lake import attach, literal, quoted, table, table_columns
+from warehouse.lake import PARQUET, attach, literal, quoted, table, table_columns
 from warehouse.layout import Workspace, write_atomically
 
 

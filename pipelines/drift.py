@@ -28,7 +28,7 @@ from pipelines.readers.rows import SPELLED_OUT, Reading, not_spelled_out
 from pipelines.run import Run
 from quality.finding import Finding, finding
 from warehouse import lake
-from warehouse.lake import literal, quoted
+from warehouse.lake import PARQUET, literal, quoted
 from warehouse.layout import Workspace
 
 #: What a profile looks at: the first rows, fewer where the file is very wide.
@@ -455,7 +455,7 @@ def _refuse_rows(raw: Path, room: int) -> list[Finding]:
         ).fetchall()
         con.execute(
             f'COPY (SELECT * REPLACE (CASE WHEN {bad} THEN {literal(code)} ELSE "_defect" END AS "_defect") FROM {relation}) '
-            f"TO {literal(str(part))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+            f"TO {literal(str(part))} {PARQUET}"
         )
     part.replace(raw)
     said = [finding(code, sheet=sheet, row=row, header="、".join(headers)) for sheet, row, headers in listed]

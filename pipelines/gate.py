@@ -22,14 +22,16 @@ from pipelines.clean import clean_staged, working
 from pipelines.collect import NO_PERIOD, drop_row
 from pipelines.compare import compare
 from pipelines.compile import SQL_TYPES
+from pipelines.readers.rows import SPELLED_OUT
 from pipelines.reference import attach_calendar, attach_code_table
 from pipelines.run import Run
 from pipelines.slots import schedule_of
 from quality.expectations import Context, Prepared, prepare
+from quality.finding import Finding, finding
 from quality.gx import Outcome, validate
 from quality.timeliness import Arrival, judge, period_range
 from warehouse.commit import Commit, commit
-from warehouse.lake import literal, quoted
+from warehouse.lake import PARQUET, literal, quoted
 from warehouse.tables import TABLES, Columns
 
 
@@ -59,6 +61,7 @@ class Counted:
     outcome: Outcome
     a: float
     b: float
+    findings: tuple[Finding, ...] = ()
 
     @property
     def x(self) -> float | None:
@@ -93,6 +96,7 @@ def gate(run: Run, batch_id: str) -> Verdict:
             batch = clean_staged(run, batch)  # another run has collected the same drop again since
         contract = archive.archived_contract(run.workspace, batch.contract_hash)
         counted = judge_batch(run, batch, contract)
+        batch = replace(batch, findings=(*batch.findings, *(f for c in counted for f in c.findings)))
         verdict = _verdict(batch, counted)
         std = folder(run.workspace, batch_id) / "std.parquet"
         if verdict.accepted and (compared := compare(run, batch, contract, std)):
@@ -114,7 +118,10 @@ def recorded(run: Run, batch_id: str) -> Verdict | None:
 
 
 def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
-    """Run the contract's suite: one Great Expectations validation per relation (rows, columns, delivery slot)."""
+    """Run the contract's suite: one Great Expectations validation per relation (rows, columns, delivery slot).
+
+    Every row that breaks a check is written to `failing.parquet`; the first of each check are named in findings.
+    """
     arrived_on = datetime.fromisoformat(batch.arrived_at).astimezone(contract.arrival.zone).date()
     period = None if batch.period == NO_PERIOD else period_range(contract.arrival.cycle, batch.period)
     with working(run) as con:
@@ -141,7 +148,49 @@ def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
             counts = _counts(con, relation, asked) if over == "judged" else {}
             points = _points(con) if over == "slots" else 0.0
             counted += [_count(c, o, counts, points, batch, contract) for c, o in zip(asked, outcomes, strict=True)]
-        return counted
+        return _with_failing_rows(run, con, batch, contract, counted)
+
+
+def _with_failing_rows(
+    run: Run, con: duckdb.DuckDBPyConnection, batch: Batch, contract: Contract, counted: Sequence[Counted]
+) -> list[Counted]:
+    """Write the address of every row that breaks a check, and name those of which cleaning has not spoken yet."""
+    place = folder(run.workspace, batch.batch)
+    listed = [c for c in counted if c.outcome.failing_rows_sql and c.outcome.unexpected_count]
+    if not listed:
+        return list(counted)
+    parts = " UNION ALL ".join(
+        f'SELECT {literal(c.check.id)} AS check_id, "_sheet", "_row" FROM ({c.outcome.failing_rows_sql})' for c in listed
+    )
+    failing = literal(str(place / "failing.parquet"))
+    con.execute(
+        f"COPY (SELECT {literal(batch.batch)} AS batch, {literal(batch.source)} AS source, * FROM ({parts}) "
+        f'ORDER BY check_id, "_sheet" NULLS FIRST, "_row") TO {failing} {PARQUET}'
+    )
+    # Of a refused row cleaning has said why; of the others it has spoken cell by cell.
+    refused, said = (f"read_parquet({literal(str(place / f'{name}.parquet'))})" for name in ("quarantine", "finding"))
+    spoken = f'SELECT _sheet, _row, NULL AS column_name FROM {refused} UNION ALL SELECT sheet, "row", column_name FROM {said}'
+    rows = con.execute(
+        f"SELECT f.check_id, f._sheet, f._row FROM read_parquet({failing}) AS f "
+        "JOIN (SELECT unnest(?) AS check_id, unnest(?) AS columns) AS c USING (check_id) "
+        f"WHERE NOT EXISTS (FROM ({spoken}) AS k "
+        "WHERE k._row = f._row AND k._sheet IS NOT DISTINCT FROM f._sheet "
+        "AND (k.column_name IS NULL OR list_contains(c.columns, k.column_name))) "
+        f"QUALIFY row_number() OVER (PARTITION BY check_id ORDER BY f._sheet NULLS FIRST, f._row) <= {SPELLED_OUT} ORDER BY ALL",
+        [[c.check.id for c in listed], [list(c.check.columns) for c in listed]],
+    ).fetchall()
+    named: dict[str, list[tuple[str | None, int]]] = {}
+    for check_id, sheet, row in rows:
+        named.setdefault(check_id, []).append((sheet, row))
+    return [replace(c, findings=tuple(_breaks(c.check, contract, *at) for at in named.get(c.check.id, ()))) for c in counted]
+
+
+def _breaks(check: Prepared, contract: Contract, sheet: str | None, row: int) -> Finding:
+    name = check.columns[0] if check.columns else None
+    return finding(
+        "check_failed", severity="note" if check.severity == "note" else None, sheet=sheet, row=row, column_name=name,
+        header=contract.column(name).source if name else None, check_zh=check.zh, check_en=check.en,
+    )  # fmt: skip
 
 
 def _count(
@@ -264,7 +313,7 @@ def _commit(run: Run, batch: Batch, contract: Contract, counted: Sequence[Counte
     place = folder(run.workspace, batch.batch)
     files: dict[str, tuple[Columns, Path]] = {}
     staged = {"raw": f"raw.{batch.source}", "finding": "quality.finding", "quarantine": "quarantine.row",
-              "mended": "ledger.mended"}  # fmt: skip
+              "mended": "ledger.mended", "failing": "quality.failing_row"}  # fmt: skip
     if verdict.accepted:
         staged["std"] = f"std.{batch.source}"
     columns: dict[str, Columns] = {f"raw.{batch.source}": raw_columns(contract), f"std.{batch.source}": std_columns(contract)}

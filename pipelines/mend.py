@@ -30,14 +30,12 @@ from pipelines.readers.workbook import as_text, letters, load_sheet, open_workbo
 from pipelines.readers.workbook_parts import unfit
 from pipelines.run import Run
 from quality.finding import Finding, finding, kinds
-from warehouse.lake import literal, quoted, table, table_columns
+from warehouse.lake import PARQUET, literal, quoted, table, table_columns
 
 #: Lines of one workbook. More are no clerk's work: the system that exports them has to be put right.
 MOST_LINES = 10_000
 #: Rows named one by one in a finding.
 NAMED = 10
-
-PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
 
 
 @dataclass(frozen=True)

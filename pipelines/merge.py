@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import duckdb
 
 from catalog.entity import Attribute, Entity
-from pipelines.clean import PARQUET, working
+from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
 from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key
 from pipelines.errors import StageError
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
-from warehouse.lake import literal, quoted
+from warehouse.lake import PARQUET, literal, quoted
 from warehouse.tables import Columns
 
 ORIGIN: Columns = {

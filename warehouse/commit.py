@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from warehouse.lake import ensure_table, literal, quoted, table
+from warehouse.lake import PARQUET, ensure_table, literal, quoted, table
 from warehouse.layout import Workspace, sync_file, sync_folder
 from warehouse.tables import TABLES, Columns
 
@@ -115,8 +115,7 @@ def _retype(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, col
         for (batch,) in con.execute(f"SELECT DISTINCT _batch FROM {table(name)} ORDER BY _batch").fetchall():
             paths.append(workspace.new_file(name, batch))
             con.execute(
-                f"COPY (SELECT {cast} FROM {table(name)} WHERE _batch = {literal(batch)}) "
-                f"TO {literal(str(paths[-1]))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+                f"COPY (SELECT {cast} FROM {table(name)} WHERE _batch = {literal(batch)}) TO {literal(str(paths[-1]))} {PARQUET}"
             )
             sync_file(paths[-1])
     con.execute(f"DROP TABLE {table(name)}")

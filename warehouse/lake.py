@@ -15,6 +15,9 @@ from warehouse.tables import TABLES, Columns
 
 LAYERS = ("raw", "std", "quarantine", "base", "quality", "ledger")
 
+#: How DuckDB writes the files of the lake and those on their way into it.
+PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+
 INLINED = ("quality", "ledger")
 
 #: Rows up to this many per insert stay in the catalogue instead of becoming a tiny Parquet file each.

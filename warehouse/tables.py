@@ -144,6 +144,10 @@ TABLES: Mapping[str, tuple[str, Columns]] = {
             "failing_rows_sql": "VARCHAR",
         },
     ),
+    "quality.failing_row": (
+        "one row per check of a batch and row of the file that breaks it; all of them",
+        {"batch": "VARCHAR", "source": "VARCHAR", "check_id": "VARCHAR", "_sheet": "VARCHAR", "_row": "BIGINT"},
+    ),
     "quality.slot": (
         "one row per delivery that was due, as judged on `as_of`",
         {

@@ -34,7 +34,7 @@ from pipelines.readers.rows import (
 )
 from pipelines.readers.text import Decoded
 from quality.finding import Finding, finding
-from warehouse.lake import literal, quoted
+from warehouse.lake import PARQUET, literal, quoted
 
 #: A cell longer than this is an unclosed quote that swallowed the file, not a value.
 LONGEST_CELL = 4 << 20
@@ -179,7 +179,7 @@ def _fast(
             con.execute(
                 f"COPY (SELECT {literal(batch)} AS _batch, NULL::VARCHAR AS _sheet, row_number() OVER () + {at} AS _row, "
                 f"{cells}, NULL::VARCHAR AS _extra, NULL::VARCHAR AS _defect FROM {source}) "
-                f"TO {literal(str(out))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+                f"TO {literal(str(out))} {PARQUET}"
             )
         except duckdb.Error:
             return None

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -340,3 +341,48 @@ def test_every_check_leaves_what_an_auditor_needs(tmp_path: Path) -> None:
     assert (row["a"], row["b"], float(row["x"])) == (1, 2, 0.5)
     statements = [r["sql"] for r in tables["ledger.statement"] if r["stage"] == "gate"]
     assert any("regexp" in sql for sql in statements)
+
+
+def test_every_row_that_breaks_a_check_is_kept_by_its_address_and_named_once(tmp_path: Path) -> None:
+    place = town(tmp_path, {"office__register": FORM})
+    play(place, "office__register", "office", "register_20260302.csv", HEAD + ROWS, "2026-03-02T20:00:00+08:00")
+    tables = place.tables()
+    found: dict[str, list[int]] = {}
+    for row in tables["quality.failing_row"]:
+        found.setdefault(row["check_id"], []).append(row["_row"])
+    assert found == {
+        "value_is_present_number": [5],
+        "value_is_present_day": [6],
+        "value_is_valid_day": [4],
+        "value_is_valid_n": [6],
+        "value_between_n": [3],
+        "value_in_set_code": [5],
+        "key_is_unique": [3, 4, 5],
+        "no_dirty_rows": [5],
+        "gallery": [5],
+        "own": [3],
+    }
+    named = [(f["row"], f["column_name"], f["message_en"]) for f in tables["quality.finding"] if f["code"] == "check_failed"]
+    assert sorted(named, key=str) == [
+        (3, "n", "Row 3 breaks a check: `n` is within the agreed range."),
+        (3, None, "Row 3 breaks a check: rule own."),
+        (3, None, "Row 3 breaks a check: the key occurs once."),
+        (4, None, "Row 4 breaks a check: the key occurs once."),
+        (6, "day", "Row 6 breaks a check: `day` is filled."),
+    ], "cleaning has said of the others what is wrong with them, in the same columns or by refusing the row"
+
+
+def test_rows_that_hold_a_batch_by_a_check_come_back_in_the_workbook(tmp_path: Path) -> None:
+    form = shop("{value_matches: shop_name, pattern: '^.{2,}$', severity: hold}")
+    place = town(tmp_path, form)
+    play(place, "market__shop", "market", "shop_20260302.csv", "编号,名称,成立日期\nS1,甲,\nS2,乙丙,\n", MORNING)
+    (workbook,) = place.workspace.outbox.rglob("*改正.xlsx")
+    lines = list(openpyxl.load_workbook(workbook).worksheets[0].iter_rows(values_only=True))
+    assert [line for line in lines if "S1" in line] != []
+    assert [line for line in lines if "S2" in line] == []
+
+
+def test_of_what_a_column_determines_the_most_frequent_passes_and_a_tie_fails_whole(office: Town, days: Iterator[date]) -> None:
+    form = FORM.replace("expect:\n", "expect:\n  - {value_agrees_within: [code, number]}\n")
+    rows = "K1,,,A\nK1,,,A\nK1,,,B\nK2,,,A\nK2,,,B\nK3,,,A\nK3,,,\nK4,,,C\n"
+    assert counts(office, form, HEAD + rows, next(days))["value_agrees_within_code_number"] == (4, 7)
