@@ -8,20 +8,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from itertools import groupby, pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from pipelines.current import current_sql
 from pipelines.flow import intake
 from pipelines.run import Run, open_run
+from pipelines.scorecard import scorecard
 from pipelines.verify import verify
 from tests.real.conftest import extracts
+
+ROME = ZoneInfo("Europe/Rome")
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -30,7 +35,7 @@ title: {title}
 department: protezione_civile
 load: append
 period: {{from: file_name, pattern: "(?P<date>\\\\d{{4}}-\\\\d{{2}}-\\\\d{{2}})__"}}
-arrival: {{drop: "{feed}-*.csv", cycle: daily, due: "23:00 same day", calendar: every_day, timezone: Europe/Rome}}
+arrival: {{drop: "{feed}-*.csv", cycle: daily, due: "18:00 same day", calendar: every_day, timezone: Europe/Rome}}
 format: {{encoding: [utf-8, cp1252], delimiter: ","}}
 clean: [trim_text]
 drift: evolve
@@ -157,6 +162,28 @@ def test_every_version_is_accounted_for_once(replay: Replay) -> None:
         (SOURCE[v.feed], v.day, v.number): (v.path.name, len(v.table), v.published) for v in replay.versions
     }
     assert verify(replay.run) == []
+
+
+def test_lateness_is_that_of_the_first_version_against_18_00_in_rome(replay: Replay) -> None:
+    """From 15 March: what was published before was committed together on the 7th, so its arrival says nothing."""
+    first: dict[tuple[str, str], datetime] = {}
+    for version in replay.versions:  # in order of publication
+        first.setdefault((SOURCE[version.feed], version.day), version.published.astimezone(ROME))
+    begin, end = date(2020, 3, 15), max(date.fromisoformat(v.day) for v in replay.versions)
+    wanted: dict[tuple[str, str], tuple[str, int]] = {}
+    for (source, day), came in first.items():
+        if date.fromisoformat(day) >= begin:
+            due = datetime.combine(date.fromisoformat(day), time(18), ROME)
+            wanted[source, day] = ("on_time", 0) if came <= due else ("late", math.ceil((came - due) / timedelta(days=1)))
+    found = {
+        (card.contract.id, slot.slot.period): (slot.state, slot.working_days_late)
+        for card in scorecard(replay.run, (begin, end)).sources
+        for slot in card.slots
+        if slot.is_due and slot.slot.period >= begin.isoformat()
+    }
+    late = sum(state == "late" for state, _ in wanted.values())
+    print(f"\n{len(wanted)} deliveries due at 18:00 in Rome since {begin}: {len(wanted) - late} in time, {late} late")
+    assert found == wanted
 
 
 def test_the_header_of_every_file_is_kept(replay: Replay) -> None:
