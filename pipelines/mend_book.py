@@ -17,6 +17,7 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.packaging.custom import StringProperty
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.properties import PageSetupProperties
 
 from catalog.contract import Title
 from pipelines.formula import runs
@@ -108,6 +109,8 @@ def write(out: Path, sheet: Sheet) -> None:
     write_atomically(out, data.getvalue(), mode=0o640)
 
 
+#: Width of a column of sentences.
+_SAID = 58
 _THIN = Side(style="thin", color="D9D9D9")
 _BORDER = Border(left=_THIN, right=_THIN, top=_THIN, bottom=_THIN)
 _TOP = Alignment(vertical="top")
@@ -156,13 +159,14 @@ def _rows(book: Workbook, sheet: Sheet) -> None:
     place = book.create_sheet("待改正 To mend")
     own = ["mark", "row", *(["sheet"] if sheet.several_sheets else []), *(["key"] if sheet.keys else []), "zh"]
     heads = [OWN[o] + (" " + " / ".join(sheet.keys) if o == "key" else "") for o in own]
-    widths = {"mark": 4, "row": 16, "sheet": 14, "key": 20, "zh": 58}
+    widths = {"mark": 4, "row": 16, "sheet": 14, "key": 20, "zh": _SAID}
     for position, name in enumerate(own, 1):
         place.column_dimensions[get_column_letter(position)].width = widths[name]
     place.column_dimensions["A"].hidden = True
     for position, column in enumerate(sheet.columns, len(own) + 1):
         place.column_dimensions[get_column_letter(position)].width = _width(sheet, position - len(own) - 1, column.heading)
-    place.column_dimensions[get_column_letter(len(own) + len(sheet.columns) + 1)].width = 58
+    place.column_dimensions[get_column_letter(len(own) + len(sheet.columns) + 1)].width = _SAID
+    _on_paper(place)
     place.freeze_panes = f"{get_column_letter(len(own) + 1)}2"
     place.sheet_view.zoomScale = 100
     made = _Styles(place)
@@ -170,20 +174,43 @@ def _rows(book: Workbook, sheet: Sheet) -> None:
     place.append(
         [*(made.cell(h, _HEAD, _HEAD_OURS, _WRAP) for h in heads), *theirs, made.cell(OWN["en"], _HEAD, _HEAD_OURS, _WRAP)]
     )
-    for line in sheet.lines:
-        told = {"mark": line.mark, "row": str(line.row), "sheet": line.sheet or "", "key": line.key, "zh": _sentences(line, "zh")}
+    for number, line in enumerate(sheet.lines, 2):
+        zh, en = _sentences(line, "zh"), _sentences(line, "en")
+        told = {"mark": line.mark, "row": str(line.row), "sheet": line.sheet or "", "key": line.key, "zh": zh}
+        place.row_dimensions[number].height = _height(
+            (zh, _SAID), (en, _SAID), *((text, 40) for text in line.cells if "\n" in text)
+        )
         place.append([
             *(made.cell(told[o], _STRONG if o == "zh" else _SOFT, _OURS, _WRAP) for o in own),
             *(made.cell(text, _PLAIN, _fill(line, column, text), _WRAP if "\n" in text else _TOP)
               for column, text in zip(sheet.columns, line.cells, strict=True)),
-            made.cell(_sentences(line, "en"), _SOFT, _OURS, _WRAP),
+            made.cell(en, _SOFT, _OURS, _WRAP),
         ])  # fmt: skip
 
 
+def _on_paper(place: Any) -> None:
+    """A page as wide as the sheet, lying."""
+    place.page_setup.orientation = "landscape"
+    place.page_setup.paperSize = 9  # A4
+    place.page_setup.fitToHeight = 0
+    place.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+
+
+def _height(*texts: tuple[str, int]) -> float:
+    """Of a row with these wrapped texts, each in a column of so many characters: not every program finds it out by itself."""
+    lines = max(sum(max(1, -(-_places(part) // (width - 2))) for part in text.split("\n")) for text, width in texts)
+    return min(409.0, 15.5 * lines + 1)
+
+
+def _places(text: str) -> int:
+    """Chinese characters take two places."""
+    return len(text) + sum(ord(c) > 0x2E7F for c in text)
+
+
 def _width(sheet: Sheet, position: int, heading: str) -> float:
-    """As wide as its widest text, within reason; Chinese characters take two places."""
+    """As wide as its widest text, within reason."""
     texts = [heading, *(line.cells[position] for line in sheet.lines[:200])]
-    widest = max(sum(2 if ord(c) > 0x2E7F else 1 for c in text.split("\n")[0][:60]) for text in texts)
+    widest = max(_places(text.split("\n")[0][:60]) for text in texts)
     return min(40.0, max(9.0, widest + 2.5))
 
 
@@ -213,8 +240,10 @@ def _how_to(book: Workbook, sheet: Sheet) -> None:
     place.column_dimensions["A"].width = 4
     place.column_dimensions["B"].width = 62
     place.column_dimensions["C"].width = 70
+    _on_paper(place)
     made = _Styles(place)
-    for number, zh, en in _advice(sheet):
+    for row, (number, zh, en) in enumerate(_advice(sheet), 1):
+        place.row_dimensions[row].height = _height((zh, 62), (en, 70))
         head = not number
         font = Font(name=_FONT, size=11, bold=True) if head else _PLAIN
         cells = [made.cell(text, font if i < 2 else _SOFT, None, _WRAP) for i, text in enumerate((number, zh, en))]
