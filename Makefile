@@ -50,6 +50,7 @@ accuracy: setup ## pairwise precision, recall and F1 of linking, where ../shared
 
 bench: setup ## wall time and peak memory beside a hand-written baseline, as ratios
 	$(BIN)/python -m benchmarks.intake
+	$(BIN)/python -m benchmarks.gate
 
 format: setup ## format the code
 	$(BIN)/ruff check --fix .

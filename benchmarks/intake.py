@@ -15,14 +15,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+
+from benchmarks.measure import measured, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,13 +216,7 @@ SIDES = {
 def measure(what: str, drop: Path) -> tuple[float, float]:
     """Wall seconds and peak memory in MiB of one side, as its own process."""
     with tempfile.TemporaryDirectory(dir=drop.parent) as work:
-        started = time.perf_counter()
-        child = subprocess.Popen([sys.executable, "-m", "benchmarks.intake", "--side", what, "--keep", str(drop), "--work", work])
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - started
-        if status:
-            raise SystemExit(f"{what} failed")
-    return wall, usage.ru_maxrss / 1024
+        return measured("benchmarks.intake", "--side", what, "--keep", str(drop), "--work", work)
 
 
 def main() -> None:
@@ -251,11 +245,7 @@ def main() -> None:
         )
         for drop, prefix in ((text, ""), (sheet, "xlsx: ")):
             names = [n for n in SIDES if n.startswith("xlsx: ") == bool(prefix)]
-            found = {name: min(measure(name, drop) for _ in range(given.runs)) for name in names}
-            base = found[names[0]]
-            print(f"{'':26}{'wall s':>10}{'peak MiB':>10}{'ratio':>8}{'ratio':>8}   (to {names[0]})")
-            for name, (wall, peak) in found.items():
-                print(f"{name:26}{wall:>10.1f}{peak:>10.0f}{wall / base[0]:>8.2f}{peak / base[1]:>8.2f}")
+            table({name: min(measure(name, drop) for _ in range(given.runs)) for name in names})
 
 
 if __name__ == "__main__":

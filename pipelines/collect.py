@@ -21,6 +21,7 @@ from pipelines.run import Run
 from quality.finding import finding
 from quality.timeliness import period_of
 from warehouse.commit import Commit, commit
+from warehouse.lake import one_moment
 from warehouse.tables import CURRENT_BATCHES
 
 #: Period of a file whose name does not tell one; the batch is held.
@@ -54,11 +55,13 @@ def stage(run: Run, contract: Contract, drops: list[Drop]) -> list[str]:
     """Read every drop that the ledger does not know, in order of arrival."""
     if not drops:
         return []
-    done = {row[0] for row in run.con.execute("SELECT drop_id FROM lake.ledger.drop WHERE source = ?", [contract.id]).fetchall()}
-    latest = _latest(run, contract)
-    in_force = _versions_in_force(run, contract) if _has_versions(contract, drops) else {}
+    with one_moment(run.con):
+        known = run.con.execute("SELECT drop_id FROM lake.ledger.drop WHERE source = ?", [contract.id]).fetchall()
+        latest = _latest(run, contract)
+        in_force = _versions_in_force(run, contract) if _has_versions(contract, drops) else {}
+        formers = drift.former_batches(run, contract.id)
+    done = {drop_id for (drop_id,) in known}
     staged: dict[str, Version] = {}
-    formers = drift.former_batches(run, contract.id)
     batches: list[str] = []
     for drop in drops:
         if drop.drop_id in done:
@@ -82,7 +85,8 @@ def stage(run: Run, contract: Contract, drops: list[Drop]) -> list[str]:
             staged[period] = max(own, staged.get(period, own))
         latest[period] = (version + 1, drop.sha256, contract.hash, manifest.declaration(drop.manifest))
         former = drift.former_of(formers, drop)
-        batches.append(_read(run, contract, drop, period, version + 1, former))
+        with one_moment(run.con):
+            batches.append(_read(run, contract, drop, period, version + 1, former))
         if taken := drift.as_former(load(run.workspace, batches[-1]), drop):
             formers.append(taken)
     for left in set(run.workspace.staging.glob(f"{contract.id}@*")) - {folder(run.workspace, b) for b in batches}:

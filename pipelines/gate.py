@@ -31,7 +31,7 @@ from quality.finding import Finding, finding
 from quality.gx import Outcome, validate
 from quality.timeliness import Arrival, judge, period_range
 from warehouse.commit import Commit, commit
-from warehouse.lake import PARQUET, literal, quoted
+from warehouse.lake import PARQUET, literal, one_moment, quoted
 from warehouse.tables import TABLES, Columns
 
 
@@ -99,10 +99,15 @@ def gate(run: Run, batch_id: str) -> Verdict:
         batch = replace(batch, findings=(*batch.findings, *(f for c in counted for f in c.findings)))
         verdict = _verdict(batch, counted)
         std = folder(run.workspace, batch_id) / "std.parquet"
-        if verdict.accepted and (compared := compare(run, batch, contract, std)):
-            stages, statements = (*batch.stages, compared[0]), (*batch.statements, ("gate", "rows before and after", compared[1]))
-            batch = replace(batch, stages=stages, statements=statements)
-        done = commit(run.con, run.workspace, _commit(run, batch, contract, counted, verdict))
+        with one_moment(run.con):
+            if verdict.accepted and (compared := compare(run, batch, contract, std)):
+                stages, statements = (
+                    (*batch.stages, compared[0]),
+                    (*batch.statements, ("gate", "rows before and after", compared[1])),
+                )
+                batch = replace(batch, stages=stages, statements=statements)
+            change = _commit(run, batch, contract, counted, verdict)
+        done = commit(run.con, run.workspace, change)
         if not done and (known := recorded(run, batch_id)) is not None:
             verdict = known
         shutil.rmtree(folder(run.workspace, batch_id), ignore_errors=True)

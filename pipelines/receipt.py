@@ -26,6 +26,7 @@ from quality.policy import load_policy
 from quality.reports.render import render
 from quality.reports.words import word
 from quality.scoring import Check, SourceScore, as_typed, score_source
+from warehouse.lake import one_moment
 from warehouse.layout import Workspace, write_atomically
 
 #: Findings of one code and column that a receipt spells out; all are counted.
@@ -65,7 +66,7 @@ def deliver(run: Run, source: str) -> list[Path]:
     if all(receipt_path(run.workspace, d).is_file() for d in taken) and _tip_stands(run.workspace, taken):
         return []
     written = []
-    with run.workspace.locked(f"source-{source}"):
+    with run.workspace.locked(f"source-{source}"), one_moment(run.con):
         known = _ledger_drops(run, source)
         former: Path | None = None
         for drop in taken:

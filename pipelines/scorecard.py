@@ -36,6 +36,7 @@ from quality.scoring import (
     score_source,
 )
 from quality.timeliness import Arrival, JudgedSlot, circular, judge, period_of, period_range, punctuality
+from warehouse.lake import one_moment
 
 #: How far back a scorecard looks unless told: at least one slot of each cycle falls due in it.
 WINDOW_DAYS: Mapping[str, int] = {"quarterly": 92, "yearly": 366}
@@ -125,10 +126,11 @@ class Scorecard:
 def scorecard(run: Run, window: tuple[date, date] | None = None) -> Scorecard:
     """The scorecard as of `run.now`. Reads the warehouse and the catalogue, writes nothing."""
     policy = load_policy()
-    with working(run) as con:
+    with working(run) as con, one_moment(run.con):
         cards = tuple(_card(run, con, contract, policy, window) for contract in run.catalog.contracts.values())
+        entities = _entities(run)
     departments = _departments(cards, policy)
-    return Scorecard(run.now, policy, cards, departments, rank_departments(departments, policy), _entities(run))
+    return Scorecard(run.now, policy, cards, departments, rank_departments(departments, policy), entities)
 
 
 def _card(

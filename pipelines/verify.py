@@ -15,7 +15,7 @@ from pipelines.dedupe import last_fusion
 from pipelines.gate import chained_hash
 from pipelines.receipt import chain_problems
 from pipelines.run import Run
-from warehouse.lake import table_columns
+from warehouse.lake import one_moment, table_columns
 from warehouse.tables import TABLES
 
 
@@ -30,15 +30,12 @@ class Problem:
 def verify(run: Run, step: Callable[[str], None] = lambda part: None) -> list[Problem]:
     """Every problem found; an empty list means content. Sees one moment of the warehouse, whoever commits meanwhile."""
     problems: list[Problem] = []
-    run.con.execute("BEGIN TRANSACTION")
-    try:
+    with one_moment(run.con):
         run.con.execute("FROM lake.ledger.batch LIMIT 1")  # the first statement decides which moment
         parts = {"archive": _archive, "chain": _chain, "rows": _rows, "entities": _entities, "receipts": chain_problems}
         for part, check in parts.items():
             step(part)
             problems += [Problem(part, what) for what in check(run)]
-    finally:
-        run.con.execute("ROLLBACK")
     return problems
 
 

@@ -97,6 +97,19 @@ def reading(workspace: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
         con.close()
 
 
+@contextmanager
+def one_moment(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Several reads that see one moment of the lake, whoever commits meanwhile. No commit within.
+
+    A statement that stands alone loads the catalogue for itself, which takes longer than most reads.
+    """
+    con.begin()
+    try:
+        yield
+    finally:
+        con.rollback()
+
+
 def create(workspace: Workspace) -> None:
     """Make the lake with its layers and the platform's own tables. A second call adds what is missing.
 
