@@ -9,7 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.report_files import catalogue_json, checks_csv, levels_of, policy_json, scores_csv
+from pipelines.recalculation import recalculation_kit
+from pipelines.report_files import catalogue_json, levels_of, policy_json
 from pipelines.report_view import City, SourceView, view
 from pipelines.run import Run
 from pipelines.scorecard import scorecard
@@ -95,7 +96,7 @@ def _publish(run: Run, city: City) -> Path:
         for name, text in _files(run, city):
             path = part / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text.encode())
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
         former = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
         if folder.exists():
             folder.replace(former)
@@ -109,8 +110,8 @@ def _publish(run: Run, city: City) -> Path:
     return folder / "index.zh.html"
 
 
-def _files(run: Run, city: City) -> Iterator[tuple[str, str]]:
-    """Name and text of every file of the site."""
+def _files(run: Run, city: City) -> Iterator[tuple[str, str | bytes]]:
+    """Name and content of every file of the site."""
     entities = tuple(run.catalog.entities.values())
     for language in LANGUAGES:
         common = {"city": city, "page": "", "up": "", "entities": entities}
@@ -131,8 +132,7 @@ def _files(run: Run, city: City) -> Iterator[tuple[str, str]]:
             )
         for source in city.sources:
             yield f"source/{source.id}.{language}.html", render("source.html", language, **common | _source_page(source))
-    yield "scores.csv", scores_csv(city)
-    yield "checks.csv", checks_csv(city)
+    yield from recalculation_kit(city)
     yield "policy.json", policy_json(city)
     yield "catalogue.json", catalogue_json(city, entities)
 

@@ -1,4 +1,4 @@
-"""The files beside the pages: CSV with every score and check, the policy and the catalogue as JSON."""
+"""The files beside the pages: CSV with all that scores are made of and every score, the policy and the catalogue as JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from catalog.entity import Entity
 from pipelines.formula import harmless
 from pipelines.report_view import City, SourceView
 from quality.dimensions import DIMENSIONS, SUB_INDICATORS
+from quality.policy import Policy
 from quality.scoring import LevelScore, as_typed
 
 
@@ -37,13 +38,17 @@ def _cell(value: Any) -> str:
 
 CHECKS = (
     "source", "title_zh", "title_en", "department", "tier", "window_from", "window_to", "check", "kind", "check_zh", "check_en",
-    "sub_indicator", "sub_indicator_zh", "sub_indicator_en", "weight", "a", "b", "x", "raw_rate", "floor", "target", "y",
-    "x_arithmetic", "y_arithmetic", "major", "below_floor", "severity", "problem", "batches", "policy", "policy_digest",
+    "sub_indicator", "sub_indicator_zh", "sub_indicator_en", "weight", "a", "b", "own_floor", "own_target", "plain", "x", "raw_rate",
+    "floor", "target", "y", "x_arithmetic", "y_arithmetic", "major", "below_floor", "severity", "problem", "batches", "policy",
+    "policy_digest",
 )  # fmt: skip
 
 
 def checks_csv(city: City) -> str:
-    """One row per source and check: A, B, weight, floor and target used, and all that follows from them."""
+    """One row per source and check: A, B, weight, floor and target, and all that follows from them.
+
+    `own_floor` and `own_target` are what the contract declares, `floor` and `target` the ones used: its own or the policy's.
+    """
     return csv_text(CHECKS, (row for source in city.sources for row in _checks(source)))
 
 
@@ -55,8 +60,9 @@ def _checks(source: SourceView) -> Iterator[tuple[Any, ...]]:
         yield (
             contract.id, contract.title.zh, contract.title.en, contract.department.id, contract.tier, *card.window, check.id,
             check.kind, line.zh if line else "", line.en if line else "", check.sub_indicator, indicator.zh, indicator.en,
-            check.weight, as_typed(check.a), as_typed(check.b), one.x, one.raw_rate, one.floor, one.target, one.y,
-            _sum(one.formula_x if one.applicable else None), _sum(one.formula_y), check.major, one.below_floor,
+            check.weight, as_typed(check.a), as_typed(check.b), check.floor, check.target, check.plain, one.x, one.raw_rate,
+            one.floor, one.target, one.y, _sum(one.formula_x if one.applicable else None), _sum(one.formula_y), check.major,
+            one.below_floor,
             line.severity if line else "", one.problem, line.batches if line else None, card.score.policy_version,
             card.score.policy_digest,
         )  # fmt: skip
@@ -104,19 +110,21 @@ def _source_scores(source: SourceView) -> Iterator[tuple[Any, ...]]:
         )  # fmt: skip
 
 
+DEPARTMENT_ITEMS = {
+    "M": ("数据源得分", "sources"),
+    "R": ("按期整改率", "corrections closed in time"),
+    "K": ("目录字段完整率", "catalogue fields filled"),
+    "I": ("部门指数", "index"),
+}
+
+
 def _department_scores(city: City) -> Iterator[tuple[Any, ...]]:
-    names = {
-        "M": ("数据源得分", "sources"),
-        "R": ("按期整改率", "corrections closed in time"),
-        "K": ("目录字段完整率", "catalogue fields filled"),
-        "I": ("部门指数", "index"),
-    }
     for department in city.departments:
         score = department.score
         for one in (score.m, score.r, score.k, score.i):
             grade = score.grade if one.code == "I" else None
             yield (
-                "department", department.id, department.zh, department.en, department.id, one.code, *names[one.code],
+                "department", department.id, department.zh, department.en, department.id, one.code, *DEPARTMENT_ITEMS[one.code],
                 as_typed(one.weight), one.value, grade.zh if grade else "", grade.en if grade else "", None, _sum(one.formula),
                 *city.window, score.policy_version, city.policy.digest,
             )  # fmt: skip
@@ -124,6 +132,93 @@ def _department_scores(city: City) -> Iterator[tuple[Any, ...]]:
 
 def _sum(formula: str | None) -> str:
     return "" if formula in (None, "-") else str(formula)
+
+
+SOURCES = (
+    "source", "title_zh", "title_en", "department", "tier", "window_from", "window_to", "due_slots", "missing_running", "policy",
+    "policy_digest",
+)  # fmt: skip
+
+
+def sources_csv(city: City) -> str:
+    """One row per source, those without a check included."""
+    observed = {one.source: one for department in city.departments for one in department.score.sources}
+    return csv_text(
+        SOURCES,
+        (
+            (source.id, source.contract.title.zh, source.contract.title.en, source.contract.department.id, source.contract.tier,
+             *source.card.window, observed[source.id].due_slots, observed[source.id].missing_running,
+             source.card.score.policy_version, source.card.score.policy_digest)
+            for source in city.sources
+        ),
+    )  # fmt: skip
+
+
+DEPARTMENTS = (
+    "department", "title_zh", "title_en", "due_slots", "missing_running", "corrections_on_time", "corrections_due",
+    "catalogue_valid", "catalogue_required", "rank", "policy", "policy_digest",
+)  # fmt: skip
+
+
+def departments_csv(city: City) -> str:
+    """One row per department as ranked: what its index counts beside the scores of its sources. `rank` empty: not ranked."""
+    return csv_text(
+        DEPARTMENTS,
+        (
+            (d.id, d.zh, d.en, d.score.due_slots, d.score.missing_running, d.score.corrections.on_time, d.score.corrections.due,
+             d.score.catalogue_fields.valid, d.score.catalogue_fields.required, d.ranked.rank, d.score.policy_version,
+             city.policy.digest)
+            for d in city.departments
+        ),
+    )  # fmt: skip
+
+
+def policies(city: City) -> tuple[Policy, ...]:
+    """The city's policy, then those that single contracts name."""
+    found = {city.policy.version: city.policy} | {source.policy.version: source.policy for source in city.sources}
+    return tuple(found.values())
+
+
+POLICY = ("policy", "policy_digest", "part", "item", "item_zh", "item_en", "value")
+
+
+def policy_csv(city: City) -> str:
+    """One row per figure of every policy used: the numbers of policy.json that scores are made of, for who reads no JSON."""
+    return csv_text(POLICY, ((p.version, p.digest, *figure) for p in policies(city) for figure in policy_figures(p)))
+
+
+def policy_figures(policy: Policy) -> Iterator[tuple[str, str, str, str, Decimal]]:
+    """Part, item, its names and value. Every sub-indicator has a row in `sub_indicator_weight`, `floor` and `target`."""
+    weights, tiers = policy.department_weights, policy.source_weights
+    for code, sub in SUB_INDICATORS.items():
+        yield "sub_indicator_weight", code, sub.zh, sub.en, policy.sub_indicator_weight(code)
+    for code, sub in SUB_INDICATORS.items():
+        yield "floor", code, sub.zh, sub.en, policy.curves.by_sub_indicator[code].floor
+    for code, sub in SUB_INDICATORS.items():
+        yield "target", code, sub.zh, sub.en, policy.curves.by_sub_indicator[code].target
+    for kind, curve in policy.curves.by_kind.items():
+        if curve == "plain":
+            yield "kind_plain", kind, "此类检查 Y = 100 X", "checks of this kind: Y = 100 X", Decimal(1)
+        else:
+            yield "kind_floor", kind, "此类检查的下限", "floor of checks of this kind", curve.floor
+            yield "kind_target", kind, "此类检查的目标", "target of checks of this kind", curve.target
+    for code, weight in policy.quality_weights.items():
+        yield "dimension_weight", code, DIMENSIONS[code].zh, DIMENSIONS[code].en, weight
+    yield "overall_weight", "T", "时效性得分", "timeliness score", policy.overall_weights.timeliness
+    yield "overall_weight", "Q", "质量得分", "quality score", policy.overall_weights.quality
+    yield "cap", "one_major", "一项重要检查低于下限时的封顶", "most for Q, one major check low", policy.caps.one_major
+    yield "cap", "several_majors", "两项及以上时的封顶", "most for Q, several low", policy.caps.several_majors
+    for tier, zh, en, weight in (
+        ("base_library", "基础库数据源", "source of a base library", tiers.base_library),
+        ("theme", "主题库数据源", "source of a theme library", tiers.theme),
+        ("other", "其他数据源", "other source", tiers.other),
+    ):
+        yield "source_weight", tier, zh, en, weight
+    for code, weight in (("M", weights.sources), ("R", weights.corrections), ("K", weights.catalogue)):
+        yield "department_weight", code, *DEPARTMENT_ITEMS[code], weight
+    yield "ranking", "min_due_slots", "排名所需应报期数", "due slots a rank needs", Decimal(policy.ranking.min_due_slots)
+    for grade in policy.grades:
+        yield "grade", grade.code, grade.zh, grade.en, grade.at_least
 
 
 def policy_json(city: City) -> str:

@@ -366,6 +366,8 @@ class DepartmentScore:
     worst: DepartmentSource | None
     due_slots: int
     missing_running: int
+    corrections: Corrections
+    catalogue_fields: CatalogueFields
 
 
 def score_department(
@@ -397,6 +399,8 @@ def score_department(
         worst=next((one for one in ordered if one.o is not None), None),
         due_slots=sum(one.due_slots for one in ordered),
         missing_running=max((one.missing_running for one in ordered), default=0),
+        corrections=corrections,
+        catalogue_fields=catalogue_fields,
     )
 
 
