@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import quality.reports
+from pipelines.recalculation_book import recalculation_book
 from pipelines.report_files import checks_csv, departments_csv, policy_csv, scores_csv, sources_csv
 from pipelines.report_view import City
 
@@ -24,3 +25,4 @@ def recalculation_kit(city: City) -> Iterator[tuple[str, str | bytes]]:
     yield "policy.csv", policy_csv(city)
     yield "scores.csv", scores_csv(city)
     yield SCRIPT.name, SCRIPT.read_text(encoding="utf-8")
+    yield "recalculate.xlsx", recalculation_book(city)
