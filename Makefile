@@ -33,9 +33,10 @@ test-slow: setup ## long tests: kills, hostile files, replays of ../shared/data 
 kills: setup ## 500 processes killed while files of every format come in: nothing lost, nothing doubled
 	DMP_KILLS=500 $(BIN)/python -m pytest tests/crash/test_kill_formats.py -q -s
 
-test-pages: setup ## the tests that need Debian's Chromium; installs it (root)
-	@command -v chromium >/dev/null || { \
-	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); $$SUDO apt-get update -q && $$SUDO apt-get install -y -q chromium fonts-noto-cjk; }
+test-pages: setup ## the tests that need Debian's Chromium and LibreOffice Calc; installs them (root)
+	@{ command -v chromium && command -v soffice; } >/dev/null || { \
+	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); $$SUDO apt-get update -q && $$SUDO apt-get install -y -q chromium fonts-noto-cjk && \
+	  $$SUDO apt-get install -y -q --no-install-recommends libreoffice-calc; }
 	$(BIN)/python -m pytest -m pages
 
 check: setup ## what reviewers ask for first: ruff, mypy --strict, the layers, the contracts, generated files

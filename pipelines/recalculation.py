@@ -15,14 +15,16 @@ SCRIPT = Path(quality.reports.__file__).with_name("recalculate.sql")
 
 
 def recalculation_kit(city: City) -> Iterator[tuple[str, str | bytes]]:
-    """Name and content of every file of the kit. The same city gives the same bytes.
+    """Name and content of every file of the kit. The same city gives the same bytes."""
+    yield from recalculation_tables(city)
+    yield "recalculate.xlsx", recalculation_book(city)
 
-    scores.csv holds the published scores; the script and the workbook make them again from the other files and compare.
-    """
+
+def recalculation_tables(city: City) -> Iterator[tuple[str, str]]:
+    """The script and the CSV files it reads: scores.csv holds the published scores, the others what those are made of."""
     yield "checks.csv", checks_csv(city)
     yield "sources.csv", sources_csv(city)
     yield "departments.csv", departments_csv(city)
     yield "policy.csv", policy_csv(city)
     yield "scores.csv", scores_csv(city)
     yield SCRIPT.name, SCRIPT.read_text(encoding="utf-8")
-    yield "recalculate.xlsx", recalculation_book(city)

@@ -25,7 +25,7 @@ from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 
 from pipelines.formula import harmless
-from pipelines.report_files import DEPARTMENT_ITEMS, policies, policy_figures
+from pipelines.report_files import CITY_ITEMS, DEPARTMENT_ITEMS, policies, policy_figures
 from pipelines.report_view import City, DepartmentView, SourceView
 from quality.dimensions import DIMENSIONS, SUB_INDICATORS, TIMELINESS
 from quality.policy import Curve, Policy
@@ -174,8 +174,12 @@ SOURCE_COLUMNS = (
     Column("grade", "等级", "grade", "made", "General", 15, 'IF([o]="","",LOOKUP([o],{at_least},{grade_zh})&" "&LOOKUP([o],{at_least},{grade_en}))'),
     Column("coverage", "覆盖率", "coverage", "made", "0.000000", 10, SHARE),
     Column("u", "在部门中的权重 u", "weight u", "made", "General", 10, "{u}"),
-    Column("applied", "计入的权重", "weight applied", "made", "General", 10, 'IF([o]="",0,[u])'),
+    Column("applied", "有 O 的权重", "weight with O", "made", "General", 10, 'IF([o]="",0,[u])'),
     Column("product", "u x O", "u x O", "made", "0.00", 10, 'IF([o]="",0,[u]*[o])'),
+    Column("applied_t", "有 T 的权重", "weight with T", "made", "General", 10, 'IF([t]="",0,[u])'),
+    Column("product_t", "u x T", "u x T", "made", "0.00", 10, 'IF([t]="",0,[u]*[t])'),
+    Column("applied_q", "有 Q 的权重", "weight with Q", "made", "General", 10, 'IF([q]="",0,[u])'),
+    Column("product_q", "u x Q", "u x Q", "made", "0.00", 10, 'IF([q]="",0,[u]*[q])'),
     *_difference("t", "T", "T"),
     *_difference("q", "Q", "Q"),
     *_difference("o", "O", "O"),
@@ -212,6 +216,18 @@ DEPARTMENT_COLUMNS = (
     *_grade_difference(),
 )  # fmt: skip
 
+CITY = "全市 City"
+CITY_COLUMNS = (
+    Column("item", "得分", "score", form="@"),
+    Column("zh", "名称", "name (Chinese)", form="@", width=16),
+    Column("en", "英文名称", "name (English)", form="@", width=18),
+    Column("score", "各数据源按 u 的平均", "mean of the sources by u", "made", "0.00", 14, MEAN),
+    Column("grade", "等级", "grade", "made", "General", 15,
+           'IF([score]="","",LOOKUP([score],{at_least},{grade_zh})&" "&LOOKUP([score],{at_least},{grade_en}))'),
+    *_difference("score", "得分", "score"),
+    *_grade_difference(),
+)  # fmt: skip
+
 #: Sheets with differences, in the order of the arithmetic.
 LEVELS: Mapping[str, Sequence[Column]] = {
     CHECKS: CHECK_COLUMNS,
@@ -219,6 +235,7 @@ LEVELS: Mapping[str, Sequence[Column]] = {
     DIMENSION_SHEET: DIMENSION_COLUMNS,
     SOURCES: SOURCE_COLUMNS,
     DEPARTMENTS: DEPARTMENT_COLUMNS,
+    CITY: CITY_COLUMNS,
 }
 
 TITLES: Mapping[str, str] = {
@@ -228,6 +245,7 @@ TITLES: Mapping[str, str] = {
     DIMENSION_SHEET: "维度：D = Σ(v x S) / Σv Dimensions",
     SOURCES: "数据源：T = D05，Q，封顶，O Sources: T = D05, Q, cap, O",
     DEPARTMENTS: "部门：M，R，K，指数 I，名次 Departments: M, R, K, index I, rank",
+    CITY: "全市：首页上的 T，Q，O The city: T, Q and O of the first page",
 }
 
 Row = Mapping[str, Any]
@@ -243,6 +261,7 @@ def recalculation_book(city: City) -> bytes:
         DIMENSION_SHEET: [row for s in city.sources for row in _dimensions(places, s)],
         SOURCES: [_source(places, s) for s in city.sources],
         DEPARTMENTS: [_department(places, d) for d in city.departments],
+        CITY: list(_city(places)),
     }
     book: Any = Workbook(write_only=True)  # its stubs know neither properties nor shared styles
     book.properties.title = f"复算 Recalculation {city.as_of}"
@@ -290,6 +309,7 @@ class _Places:
             for code, own in source.scored_checks.items():  # score_source orders checks by sub-indicator
                 self.checks_of_sub[source.id, code] = (row, len(own))
                 row += len(own)
+        self.due = {one.source: one.due_slots for department in city.departments for one in department.score.sources}
         self.sources = {source.id: FIRST_ROW + n for n, source in enumerate(city.sources)}
         self.sources_of: defaultdict[str, list[int]] = defaultdict(list)  # city.sources stand by department
         for source in city.sources:
@@ -315,7 +335,9 @@ class _Places:
 
 def _policy_rows(policy: Policy) -> Iterator[Row]:
     """Grades last and from the lowest up, as LOOKUP wants them."""
-    lines = [dict(zip(("part", "item", "zh", "en", "value"), figure, strict=True)) for figure in policy_figures(policy)]
+    lines: list[dict[str, Any]] = [
+        dict(zip(("part", "item", "zh", "en", "value"), figure, strict=True)) for figure in policy_figures(policy)
+    ]
     grades = [line for line in lines if line["part"] == "grade"]
     for line in [line for line in lines if line["part"] != "grade"] + sorted(grades, key=lambda g: g["value"]):
         yield {"policy": policy.version} | line
@@ -376,7 +398,7 @@ def _source(places: _Places, source: SourceView) -> Row:
     grade = source.grade
     row: dict[str, Any] = {
         "source": source.id, "zh": contract.title.zh, "en": contract.title.en, "department": contract.department.id,
-        "tier": contract.tier, "due": source.tally.due,
+        "tier": contract.tier, "due": places.due[source.id],
         "published_t": score.t.value, "published_q": score.q.value, "published_o": score.o.value,
         "published_coverage": score.o.coverage,
         "published_grade": f"{harmless(grade.zh)} {harmless(grade.en)}" if grade else None,
@@ -415,6 +437,20 @@ def _department(places: _Places, department: DepartmentView) -> Row:
         "{min_due}": places.figure(policy, "ranking", "min_due_slots"),
         "{all_ranked}": cells(DEPARTMENTS, DEPARTMENT_COLUMNS, "ranked", FIRST_ROW, len(places.city.departments)),
     } | {f"{{{name}}}": reference for name, reference in places.grade(policy).items()}  # fmt: skip
+
+
+def _city(places: _Places) -> Iterator[Row]:
+    city, count = places.city, len(places.city.sources)
+    for code, (zh, en) in CITY_ITEMS.items():
+        suffix = "" if code == "O" else f"_{code.lower()}"
+        figure = city.figure(code.lower())
+        row: dict[str, Any] = {
+            "item": code, "zh": zh, "en": en, "published_score": figure.value,
+            "published_grade": f"{harmless(figure.grade.zh)} {harmless(figure.grade.en)}" if figure.grade else None,
+            "{w}": cells(SOURCES, SOURCE_COLUMNS, f"applied{suffix}", FIRST_ROW, count),
+            "{wv}": cells(SOURCES, SOURCE_COLUMNS, f"product{suffix}", FIRST_ROW, count),
+        } | {f"{{{name}}}": reference for name, reference in places.grade(city.policy).items()}  # fmt: skip
+        yield row if count else row | {"score": None}
 
 
 # --- cells ----------------------------------------------------------------------------------------

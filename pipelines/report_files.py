@@ -75,9 +75,9 @@ SCORES = (
 
 
 def scores_csv(city: City) -> str:
-    """One row per score above the checks: sub-indicators, dimensions and totals of sources, then departments."""
+    """One row per score above the checks: sub-indicators, dimensions and totals of sources, then departments, then the city."""
     rows = [row for source in city.sources for row in _source_scores(source)]
-    return csv_text(SCORES, [*rows, *_department_scores(city)])
+    return csv_text(SCORES, [*rows, *_department_scores(city), *_city_scores(city)])
 
 
 def levels_of(source: SourceView) -> Iterator[tuple[str, LevelScore, tuple[str, str]]]:
@@ -128,6 +128,23 @@ def _department_scores(city: City) -> Iterator[tuple[Any, ...]]:
                 as_typed(one.weight), one.value, grade.zh if grade else "", grade.en if grade else "", None, _sum(one.formula),
                 *city.window, score.policy_version, city.policy.digest,
             )  # fmt: skip
+
+
+CITY_ITEMS = {
+    "T": ("时效性得分", "timeliness score"),
+    "Q": ("质量得分", "quality score"),
+    "O": ("综合得分", "overall score"),
+}
+
+
+def _city_scores(city: City) -> Iterator[tuple[Any, ...]]:
+    for code, names in CITY_ITEMS.items():
+        figure = city.figure(code.lower())
+        grade = figure.grade
+        yield (
+            "city", "city", "全市", "whole city", "", code, *names, None, figure.value, grade.zh if grade else "",
+            grade.en if grade else "", None, _sum(figure.formula), *city.window, city.policy.version, city.policy.digest,
+        )  # fmt: skip
 
 
 def _sum(formula: str | None) -> str:

@@ -225,7 +225,7 @@ parts AS (
         coalesce(c.majors, 0) AS majors,
         c.cap,
         -- 10^12 / 100 = 10^10
-        CASE WHEN c.cap IS NULL THEN u.q ELSE least(u.q, half_up(c.cap, 10000000000)) END AS q,
+        CASE WHEN c.cap IS NULL OR u.q IS NULL THEN u.q ELSE least(u.q, half_up(c.cap, 10000000000)) END AS q,
         v.of_quality AS coverage_q,
         v.of_all AS coverage_o
     FROM printed_source AS s
@@ -304,7 +304,22 @@ FROM indexed AS n
 LEFT JOIN ranked ON ranked.department = n.department;
 
 
--- 6 与公布的比较 ----------------------------------------------------------------------------------------------------------
+-- 6 全市：T，Q，O 按数据源类别权重的平均 ---------------------------------------------------------------------------------
+--   The city: means of T, Q and O by tier
+
+CREATE OR REPLACE TEMP TABLE recalculated_city AS
+SELECT
+    any_value(d.policy) AS policy,
+    half_up(sum(u.value * r.t), sum(u.value) FILTER (r.t IS NOT NULL)) AS t,
+    half_up(sum(u.value * r.q), sum(u.value) FILTER (r.q IS NOT NULL)) AS q,
+    half_up(sum(u.value * r.o), sum(u.value) FILTER (r.o IS NOT NULL)) AS o
+FROM printed_source AS s
+JOIN recalculated_source AS r ON r.source = s.source
+JOIN printed_department AS d ON d.department = s.department
+JOIN figure AS u ON u.policy = d.policy AND u.part = 'source_weight' AND u.item = s.tier;
+
+
+-- 7 与公布的比较 ----------------------------------------------------------------------------------------------------------
 --   Comparison with what was published
 
 -- 复算的全部得分，形如 scores.csv。 All recalculated scores, in the form of scores.csv.
@@ -319,7 +334,10 @@ UNION ALL SELECT 'source', source, 'O', o, coverage_o, policy FROM recalculated_
 UNION ALL SELECT 'department', department, 'M', m, NULL, policy FROM recalculated_department
 UNION ALL SELECT 'department', department, 'R', r, NULL, policy FROM recalculated_department
 UNION ALL SELECT 'department', department, 'K', k, NULL, policy FROM recalculated_department
-UNION ALL SELECT 'department', department, 'I', i, NULL, policy FROM recalculated_department;
+UNION ALL SELECT 'department', department, 'I', i, NULL, policy FROM recalculated_department
+UNION ALL SELECT 'city', 'city', 'T', t, NULL, policy FROM recalculated_city
+UNION ALL SELECT 'city', 'city', 'Q', q, NULL, policy FROM recalculated_city
+UNION ALL SELECT 'city', 'city', 'O', o, NULL, policy FROM recalculated_city;
 
 -- 等级：得分达到的最高一档；部门只有指数 I 有等级。 The highest grade reached; of a department only I has one.
 CREATE OR REPLACE TEMP TABLE recalculated_grade AS
@@ -378,7 +396,7 @@ FULL JOIN recalculated AS r
     ON p.level = r.level AND p.subject = r.subject AND p.item = r.item AND p.figure = r.figure;
 
 
--- 7 印出 ------------------------------------------------------------------------------------------------------------------
+-- 8 印出 ------------------------------------------------------------------------------------------------------------------
 --   Print
 
 -- 数据源，由低到高。 Sources, lowest first.

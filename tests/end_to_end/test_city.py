@@ -30,6 +30,7 @@ from pipelines.collect import collect
 from pipelines.flow import fuse
 from pipelines.gate import Verdict, gate
 from pipelines.reference import attach_calendar, attach_code_table, attach_reference
+from pipelines.report import report
 from pipelines.rules import rule_catalogue
 from pipelines.run import Run, open_run
 from pipelines.scorecard import scorecard
@@ -37,6 +38,7 @@ from pipelines.verify import verify
 from quality.expectations import Context, prepare
 from quality.gx import validate
 from quality.timeliness import period_range
+from tests.recalculation import Book, differences, recalculated
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -330,3 +332,13 @@ def test_windows_of_the_scorecard_end_today(city: City) -> None:
         assert card.window[1] == datetime.fromisoformat(AT_THE_END).date()
         assert card.window[1] - card.window[0] >= timedelta(days=30)
         assert card.score.o.value is not None
+
+
+def test_every_score_is_made_again_from_the_files_of_the_report(city: City) -> None:
+    folder = report(city.run).parent
+    with recalculated(folder) as con:
+        assert differences(con) == []
+        compared = con.execute("SELECT count(DISTINCT subject) FROM compared WHERE level = 'source'").fetchall()[0][0]
+    assert compared == len(city.run.catalog.contracts)
+    book = Book((folder / "recalculate.xlsx").read_bytes())
+    assert (book.differing(), book.verdict[1]) == ([], 0)
