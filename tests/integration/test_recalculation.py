@@ -102,7 +102,11 @@ def test_a_count_that_was_changed_shows_at_every_level_above(kit: Path) -> None:
     with recalculated(kit) as con:
         told = {(level, item) for level, _, item, figure, *_ in differences(con) if figure in ("x", "score")}
         assert {("sub_indicator", "0502"), ("dimension", "05"), ("source", "T"), ("source", "O"), ("department", "I")} <= told
-        assert {subject for _, subject, _, figure, *_ in differences(con) if figure != "rank"} == {"market__shop", "market", "city"}
+        assert {subject for _, subject, _, figure, *_ in differences(con) if figure != "rank"} == {
+            "market__shop",
+            "market",
+            "city",
+        }
 
 
 def test_a_figure_that_is_no_number_stops_the_script(kit: Path) -> None:
@@ -155,6 +159,7 @@ def test_a_changed_floor_of_the_policy_reaches_the_scores(site: Path) -> None:
         "维度 Dimensions",
         "数据源 Sources",
         "部门 Departments",
+        "全市 City",
     }
 
 

@@ -16,7 +16,8 @@ from openpyxl import load_workbook
 from catalog.registry import SHIPPED
 from examples.city.city import make_city
 from pipelines.flow import run_all
-from pipelines.recalculation_book import CHECKS, recalculation_book
+from pipelines.recalculation_book import recalculation_book
+from pipelines.recalculation_sheets import CHECKS
 from pipelines.report import report
 from pipelines.run import open_run
 from quality.scoring import score_source
