@@ -52,7 +52,7 @@ TWO_LINES = 30
 
 def recalculation_book(city: City) -> bytes:
     """The workbook as bytes. The same city gives the same bytes."""
-    figures = {policy.version: list(_policy_rows(policy)) for policy in policies(city)}
+    figures = {digest: list(_policy_rows(policy)) for digest, policy in policies(city).items()}
     places = _Places(city, figures)
     rows: Mapping[str, Sequence[Row]] = {
         CHECKS: [_check(places, s, one) for s in city.sources for one in s.card.score.checks],
@@ -69,7 +69,7 @@ def recalculation_book(city: City) -> bytes:
     book.properties.created = city.card.as_of.astimezone(UTC).replace(tzinfo=None, microsecond=0)
     styles = _Styles()
     _read_me(book, styles, city, {name: len(made) for name, made in rows.items()})
-    _sheet(book, styles, POLICY, POLICY_COLUMNS, [row for version in figures.values() for row in version])
+    _sheet(book, styles, POLICY, POLICY_COLUMNS, [row for lines in figures.values() for row in lines])
     for name, columns in LEVELS.items():
         _sheet(book, styles, name, columns, rows[name])
     data = BytesIO()
@@ -81,19 +81,20 @@ def recalculation_book(city: City) -> bytes:
 
 
 class _Places:
-    """The first row of every source, sub-indicator and figure, from which references are made."""
+    """The first row of every source, sub-indicator and figure, from which references are made. Policies go by digest."""
 
     def __init__(self, city: City, figures: Mapping[str, Sequence[Row]]) -> None:
         self.city = city
+        self.digest = city.policy.digest
         self.figures: dict[tuple[str, str, str], int] = {}
         self.grades: dict[str, tuple[int, int]] = {}
         row = FIRST_ROW
-        for version, lines in figures.items():
+        for digest, lines in figures.items():
             for line in lines:
-                self.figures[version, line["part"], line["item"]] = row
+                self.figures[digest, line["part"], line["item"]] = row
                 row += 1
             count = sum(line["part"] == "grade" for line in lines)
-            self.grades[version] = (row - count, count)  # they stand last
+            self.grades[digest] = (row - count, count)  # they stand last
         self.checks: dict[str, tuple[int, int]] = {}
         self.checks_of_sub: dict[tuple[str, str], tuple[int, int]] = {}
         row = FIRST_ROW
@@ -108,11 +109,13 @@ class _Places:
         for source in city.sources:
             self.sources_of[source.contract.department.id].append(self.sources[source.id])
 
-    def figure(self, policy: Policy, part: str, item: str) -> str:
-        return cells(POLICY, POLICY_COLUMNS, "value", self.figures[policy.version, part, item], 1)
+    def figure(self, digest: str, part: str, item: str) -> str:
+        """The cell of a policy's figure."""
+        return cells(POLICY, POLICY_COLUMNS, "value", self.figures[digest, part, item], 1)
 
-    def grade(self, policy: Policy) -> dict[str, str]:
-        first, count = self.grades[policy.version]
+    def grade(self, digest: str) -> dict[str, str]:
+        """The three columns of a policy's grades."""
+        first, count = self.grades[digest]
         columns = {"at_least": "value", "grade_zh": "zh", "grade_en": "en"}
         return {name: cells(POLICY, POLICY_COLUMNS, key, first, count) for name, key in columns.items()}
 
@@ -137,8 +140,8 @@ def _policy_rows(policy: Policy) -> Iterator[Row]:
 
 
 def _check(places: _Places, source: SourceView, one: ScoredCheck) -> Row:
-    check, line, policy = one.check, source.card.checks.get(one.check.id), source.policy
-    of_kind = policy.curves.by_kind.get(check.kind)
+    check, line, policy = one.check, source.card.checks.get(one.check.id), source.card.score.policy_digest
+    of_kind = source.policy.curves.by_kind.get(check.kind)
     prefix, item = ("kind_", check.kind) if isinstance(of_kind, Curve) else ("", check.sub_indicator)
     return {
         "source": source.id, "check": check.id, "zh": line.zh if line else "", "en": line.en if line else "",
@@ -155,7 +158,7 @@ def _subs(places: _Places, source: SourceView) -> Iterator[Row]:
         names, own = SUB_INDICATORS[level.code], places.checks_of_sub.get((source.id, level.code))
         row: dict[str, Any] = {
             "source": source.id, "code": level.code, "zh": names.zh, "en": names.en, "published_score": level.value,
-            "{v}": places.figure(source.policy, "sub_indicator_weight", level.code),
+            "{v}": places.figure(source.card.score.policy_digest, "sub_indicator_weight", level.code),
         }  # fmt: skip
         if own:
             row["{w}"] = cells(CHECKS, CHECK_COLUMNS, "applied", *own)
@@ -179,12 +182,12 @@ def _dimensions(places: _Places, source: SourceView) -> Iterator[Row]:
         if level.code == TIMELINESS:  # it is T, and has no weight in Q
             row["weight"] = 0
         else:
-            row["{weight}"] = places.figure(source.policy, "dimension_weight", level.code)
+            row["{weight}"] = places.figure(source.card.score.policy_digest, "dimension_weight", level.code)
         yield row
 
 
 def _source(places: _Places, source: SourceView) -> Row:
-    score, contract, policy = source.card.score, source.contract, source.policy
+    score, contract, policy = source.card.score, source.contract, source.card.score.policy_digest
     dimensions = (places.first_dimension(source), len(DIMENSIONS))
     timeliness = places.first_dimension(source) + list(DIMENSIONS).index(TIMELINESS)
     subs = (places.first_sub(source), len(SUB_INDICATORS))
@@ -202,7 +205,7 @@ def _source(places: _Places, source: SourceView) -> Row:
         "{several_majors}": places.figure(policy, "cap", "several_majors"),
         "{wt}": places.figure(policy, "overall_weight", "T"), "{wq}": places.figure(policy, "overall_weight", "Q"),
         "{applied}": cells(SUBS, SUB_COLUMNS, "applied", *subs), "{all}": cells(SUBS, SUB_COLUMNS, "v", *subs),
-        "{u}": places.figure(places.city.policy, "source_weight", contract.tier),
+        "{u}": places.figure(places.digest, "source_weight", contract.tier),
     } | {f"{{{name}}}": reference for name, reference in places.grade(policy).items()}  # fmt: skip
     if score.checks:
         row["{majors}"] = cells(CHECKS, CHECK_COLUMNS, "major_below", *places.checks[source.id])
@@ -212,7 +215,7 @@ def _source(places: _Places, source: SourceView) -> Row:
 
 
 def _department(places: _Places, department: DepartmentView) -> Row:
-    score, policy = department.score, places.city.policy
+    score, policy = department.score, places.digest
     own = places.sources_of[department.id]
     at = (own[0], len(own))
     grade = score.grade
@@ -242,7 +245,7 @@ def _city(places: _Places) -> Iterator[Row]:
             "published_grade": f"{harmless(figure.grade.zh)} {harmless(figure.grade.en)}" if figure.grade else None,
             "{w}": cells(SOURCES, SOURCE_COLUMNS, f"applied{suffix}", FIRST_ROW, count),
             "{wv}": cells(SOURCES, SOURCE_COLUMNS, f"product{suffix}", FIRST_ROW, count),
-        } | {f"{{{name}}}": reference for name, reference in places.grade(city.policy).items()}  # fmt: skip
+        } | {f"{{{name}}}": reference for name, reference in places.grade(places.digest).items()}  # fmt: skip
         yield row if count else row | {"score": None}
 
 

@@ -190,10 +190,12 @@ def departments_csv(city: City) -> str:
     )  # fmt: skip
 
 
-def policies(city: City) -> tuple[Policy, ...]:
-    """The city's policy, then those that single contracts name."""
-    found = {city.policy.version: city.policy} | {source.policy.version: source.policy for source in city.sources}
-    return tuple(found.values())
+def policies(city: City) -> dict[str, Policy]:
+    """By digest: the city's policy, then those that single contracts name. Two files may bear one version."""
+    found = {city.policy.digest: city.policy}
+    for source in city.sources:
+        found.setdefault(source.card.score.policy_digest, source.policy)
+    return found
 
 
 POLICY = ("policy", "policy_digest", "part", "item", "item_zh", "item_en", "value")
@@ -201,7 +203,9 @@ POLICY = ("policy", "policy_digest", "part", "item", "item_zh", "item_en", "valu
 
 def policy_csv(city: City) -> str:
     """One row per figure of every policy used: the numbers of policy.json that scores are made of, for who reads no JSON."""
-    return csv_text(POLICY, ((p.version, p.digest, *figure) for p in policies(city) for figure in policy_figures(p)))
+    return csv_text(
+        POLICY, ((p.version, digest, *figure) for digest, p in policies(city).items() for figure in policy_figures(p))
+    )
 
 
 def policy_figures(policy: Policy) -> Iterator[tuple[str, str, str, str, Decimal]]:

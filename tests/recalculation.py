@@ -6,7 +6,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal as D
 from functools import cache
@@ -23,6 +23,7 @@ from openpyxl.utils import get_column_letter, range_boundaries
 from catalog.contract import Contract
 from catalog.registry import SHIPPED, open_catalog
 from pipelines.recalculation import SCRIPT, recalculation_tables
+from pipelines.recalculation_sheets import DEPARTMENTS, DIMENSION_SHEET, SOURCES, SUBS
 from pipelines.report_view import City, DepartmentView, SourceView
 from pipelines.scorecard import Scorecard, SourceCard
 from quality.policy import DepartmentWeights, OverallWeights, Policy, load_policy
@@ -37,6 +38,7 @@ from quality.scoring import (
 )
 from tests.property.test_scoring_properties import checks as usual_checks
 from tests.property.test_scoring_properties import retyped
+from tests.unit.quality.test_scoring import worked_checks
 
 TIERS = ("base_library", "theme", "other")
 NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
@@ -143,6 +145,20 @@ def cities(draw: st.DrawFn, most: int = 6, other: Policy | None = None) -> City:
     return city_of(sources, counts, other=policies)
 
 
+def worked_city() -> City:
+    """The worked example of the scoring tests, and its department: two more sources that stand at 88.40 and at 71.25."""
+    others = [[Check("all of it", "0101", 1, a, 10_000, plain=True)] for a in (8840, 7125)]
+    sources = [("a", "base_library", worked_checks(), 22), ("a", "theme", others[0], 1), ("a", "theme", others[1], 1)]
+    return city_of(sources, {"a": (Corrections(17, 20), CatalogueFields(46, 48))})
+
+
+#: What somebody with a pocket calculator found for it.
+WORKED_BY_HAND = {
+    "0502": "91.86", "01": "96.46", "02": "99.39", "03": "94.84", "04": "98.39", "05": "94.65", "06": "97.17",
+    "T": "94.65", "Q": "97.07", "O": "96.10", "M": "86.80", "R": "85.00", "K": "95.83", "I": "86.98",
+}  # fmt: skip
+
+
 def city_of_ties(sources: int = 24) -> City:
     """Scores that often stand exactly between two hundredths, at every level; the same city every time."""
     dice = random.Random(7)
@@ -218,6 +234,21 @@ def differences(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
 
 
 # --- the workbook ---------------------------------------------------------------------------------
+
+
+def shown_scores(rows: Callable[[str], Iterable[Mapping[str, Any]]], source: str) -> dict[str, str]:
+    """Scores by item as the sheets show them, two places: those of one source, and of the (single) department."""
+    found = {row[code]: row[score] for sheet, code, score in (
+        (SUBS, "sub-indicator", "S"), (DIMENSION_SHEET, "dimension", "D"),
+    ) for row in rows(sheet) if row["source"] == source}  # fmt: skip
+    of_source = next(row for row in rows(SOURCES) if row["source"] == source)
+    of_department = next(iter(rows(DEPARTMENTS)))
+    found |= {item: of_source[item] for item in "TQO"}
+    found |= {
+        heading[0]: value for heading, value in of_department.items() if re.match(r"[MRKI] (?!.*(published|difference))", heading)
+    }
+    return {item: f"{value:.2f}" for item, value in found.items() if isinstance(value, int | float)}
+
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<text>"[^"]*")|(?P<function>[A-Z]+)\(

@@ -59,9 +59,9 @@ SELECT * FROM read_csv('sources.csv', header = true, delim = ',', quote = '"', e
 CREATE OR REPLACE TEMP TABLE printed_department AS
 SELECT * FROM read_csv('departments.csv', header = true, delim = ',', quote = '"', escape = '"', all_varchar = true);
 
--- 评分办法：一行一个数字。 The policy: one figure per row.
+-- 评分办法：一行一个数字；以摘要区分各版本。 The policy: one figure per row; its digest tells versions apart.
 CREATE OR REPLACE TEMP TABLE figure AS
-SELECT policy, part, item, item_zh, item_en, enlarged(value) AS value
+SELECT policy_digest AS policy, part, item, item_zh, item_en, enlarged(value) AS value
 FROM read_csv('policy.csv', header = true, delim = ',', quote = '"', escape = '"', all_varchar = true);
 
 
@@ -75,7 +75,7 @@ FROM read_csv('policy.csv', header = true, delim = ',', quote = '"', escape = '"
 CREATE OR REPLACE TEMP TABLE bounded_check AS
 WITH given AS (
     SELECT
-        c.source, c.policy, c."check", c.sub_indicator,
+        c.source, c.policy_digest AS policy, c."check", c.sub_indicator,
         CAST(c.weight AS HUGEINT) AS weight,
         enlarged(c.a) AS a,
         enlarged(c.b) AS b,
@@ -88,14 +88,14 @@ WITH given AS (
         -- Y = 100 X：无下限与目标。 No floor and target.
         c.plain = '1' OR (kind_plain.value IS NOT NULL AND c.own_target IS NULL) AS plain
     FROM printed_check AS c
-    LEFT JOIN figure AS kind_plain ON kind_plain.policy = c.policy AND kind_plain.part = 'kind_plain' AND kind_plain.item = c.kind
-    LEFT JOIN figure AS kind_floor ON kind_floor.policy = c.policy AND kind_floor.part = 'kind_floor' AND kind_floor.item = c.kind
+    LEFT JOIN figure AS kind_plain ON kind_plain.policy = c.policy_digest AND kind_plain.part = 'kind_plain' AND kind_plain.item = c.kind
+    LEFT JOIN figure AS kind_floor ON kind_floor.policy = c.policy_digest AND kind_floor.part = 'kind_floor' AND kind_floor.item = c.kind
     LEFT JOIN figure AS kind_target
-        ON kind_target.policy = c.policy AND kind_target.part = 'kind_target' AND kind_target.item = c.kind
+        ON kind_target.policy = c.policy_digest AND kind_target.part = 'kind_target' AND kind_target.item = c.kind
     LEFT JOIN figure AS usual_floor
-        ON usual_floor.policy = c.policy AND usual_floor.part = 'floor' AND usual_floor.item = c.sub_indicator
+        ON usual_floor.policy = c.policy_digest AND usual_floor.part = 'floor' AND usual_floor.item = c.sub_indicator
     LEFT JOIN figure AS usual_target
-        ON usual_target.policy = c.policy AND usual_target.part = 'target' AND usual_target.item = c.sub_indicator
+        ON usual_target.policy = c.policy_digest AND usual_target.part = 'target' AND usual_target.item = c.sub_indicator
 )
 SELECT
     *,
@@ -162,9 +162,9 @@ WITH mean AS (
     WHERE y IS NOT NULL
     GROUP BY source, sub_indicator
 )
-SELECT s.source, s.policy, v.item AS code, v.value AS weight, mean.score
+SELECT s.source, s.policy_digest AS policy, v.item AS code, v.value AS weight, mean.score
 FROM printed_source AS s
-JOIN figure AS v ON v.policy = s.policy AND v.part = 'sub_indicator_weight'
+JOIN figure AS v ON v.policy = s.policy_digest AND v.part = 'sub_indicator_weight'
 LEFT JOIN mean ON mean.source = s.source AND mean.sub_indicator = v.item;
 
 -- D = Σ(v S) / Σ(v)；覆盖率 = 适用的 v 之和 / 全部 v 之和。 Coverage = the v that apply over all v.
@@ -218,7 +218,7 @@ WITH coverage AS (
 parts AS (
     SELECT
         s.source,
-        s.policy,
+        s.policy_digest AS policy,
         t.score AS t,
         t.coverage AS coverage_t,
         u.q AS q_uncapped,
@@ -258,7 +258,7 @@ WITH sources AS (
     FROM printed_source AS s
     JOIN recalculated_source AS o ON o.source = s.source
     JOIN printed_department AS d ON d.department = s.department
-    JOIN figure AS u ON u.policy = d.policy AND u.part = 'source_weight' AND u.item = s.tier
+    JOIN figure AS u ON u.policy = d.policy_digest AND u.part = 'source_weight' AND u.item = s.tier
     GROUP BY s.department
 ),
 observed AS (
@@ -269,7 +269,7 @@ observed AS (
 parts AS (
     SELECT
         d.department,
-        d.policy,
+        d.policy_digest AS policy,
         o.due_slots,
         s.m,
         -- 100 x 分子 / 分母，以百分之一计；分母为 0 不适用。 In hundredths; nothing due or required: not applicable.
@@ -309,14 +309,14 @@ LEFT JOIN ranked ON ranked.department = n.department;
 
 CREATE OR REPLACE TEMP TABLE recalculated_city AS
 SELECT
-    any_value(d.policy) AS policy,
+    any_value(d.policy_digest) AS policy,
     half_up(sum(u.value * r.t), sum(u.value) FILTER (r.t IS NOT NULL)) AS t,
     half_up(sum(u.value * r.q), sum(u.value) FILTER (r.q IS NOT NULL)) AS q,
     half_up(sum(u.value * r.o), sum(u.value) FILTER (r.o IS NOT NULL)) AS o
 FROM printed_source AS s
 JOIN recalculated_source AS r ON r.source = s.source
 JOIN printed_department AS d ON d.department = s.department
-JOIN figure AS u ON u.policy = d.policy AND u.part = 'source_weight' AND u.item = s.tier;
+JOIN figure AS u ON u.policy = d.policy_digest AND u.part = 'source_weight' AND u.item = s.tier;
 
 
 -- 7 与公布的比较 ----------------------------------------------------------------------------------------------------------

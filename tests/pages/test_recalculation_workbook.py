@@ -21,7 +21,7 @@ from pipelines.recalculation_sheets import CHECKS
 from pipelines.report import report
 from pipelines.run import open_run
 from quality.scoring import score_source
-from tests.recalculation import READ_ME, city_of_ties, differences, recalculated
+from tests.recalculation import READ_ME, WORKED_BY_HAND, city_of_ties, differences, recalculated, shown_scores, worked_city
 from tests.report_town import make, write_report
 
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(900)]
@@ -73,6 +73,16 @@ def test_the_workbook_of_a_report_agrees_with_it(tmp_path: Path) -> None:
     site = write_report(make(tmp_path / "town"))
     compared, differing = verdict(calculated(site / "recalculate.xlsx", tmp_path))
     assert compared > 100 and differing == 0
+
+
+def test_the_worked_example_comes_out_as_worked_by_hand(tmp_path: Path) -> None:
+    city = worked_city()
+    path = tmp_path / "worked.xlsx"
+    path.write_bytes(recalculation_book(city))
+    sheets = calculated(path, tmp_path)
+    assert WORKED_BY_HAND.items() <= shown_scores(sheets.__getitem__, city.sources[0].id).items()
+    assert sheets["部门 Departments"][0]["grade"] == "良 Good"
+    assert verdict(sheets)[1] == 0
 
 
 def test_scores_half_way_between_two_printed_numbers_go_up(tmp_path: Path) -> None:

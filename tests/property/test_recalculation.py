@@ -13,16 +13,27 @@ from pipelines.report_view import City
 from quality.policy import Curve, DepartmentWeights, OverallWeights, load_policy
 from quality.scoring import CatalogueFields, Check, Corrections
 from tests.property.test_scoring_properties import retyped
-from tests.recalculation import Book, cities, city_of, city_of_ties, differences, recalculated, ties, write_tables
+from tests.recalculation import (
+    WORKED_BY_HAND,
+    Book,
+    cities,
+    city_of,
+    city_of_ties,
+    differences,
+    recalculated,
+    shown_scores,
+    ties,
+    worked_city,
+    write_tables,
+)
 
 #: A workbook takes tenths of a second; the differences it prints lead to the cell without a smaller example.
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 
 USUAL = load_policy("2026-01")
-#: Another policy: a kind with a curve of its own, weights with more decimals, other caps and grades.
+#: Another policy that bears the same version: a kind with a curve of its own, weights with more decimals, other caps and grades.
 OTHER = USUAL.model_copy(
     update={
-        "version": "other",
         "quality_weights": dict(
             zip(USUAL.quality_weights, map(D, ("0.125", "0.333333", "0.25", "0.041667", "0.25")), strict=True)
         ),
@@ -87,6 +98,23 @@ def test_scores_half_way_between_two_printed_numbers_go_up_in_the_script_and_in_
     assert any(f"{float(retyped(one)[0]):.2f}" != one.rpartition(" = ")[2] for one in sums), "binary floats alone go wrong here"
     assert_the_script_agrees(city)
     assert_the_workbook_agrees(city)
+
+
+def test_the_worked_example_comes_out_as_worked_by_hand() -> None:
+    city = worked_city()
+    first = city.sources[0].id
+    with tempfile.TemporaryDirectory() as folder:
+        write_tables(city, Path(folder))
+        with recalculated(Path(folder)) as con:
+            rows = con.execute(
+                "SELECT item, as_score(score) FROM recalculated_score WHERE subject IN (?, 'a')", [first]
+            ).fetchall()
+            assert WORKED_BY_HAND.items() <= dict(rows).items()
+            assert con.execute("SELECT grade_zh FROM recalculated_grade WHERE item = 'I'").fetchall() == [("良",)]
+            assert differences(con) == []
+    book = Book(recalculation_book(city))
+    assert WORKED_BY_HAND.items() <= shown_scores(book.rows, first).items()
+    assert book.verdict[1] == 0
 
 
 def test_a_cap_makes_no_score_where_none_applies() -> None:
