@@ -57,7 +57,7 @@ format: setup ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-generated: setup ## write the files that are made from code: docs/reference.md, catalog/contract.schema.json
+generated: setup ## write the files that are made from code: docs/reference.md, docs/gx-conformance.md, JSON Schemas
 	$(BIN)/python -m pipelines.reference_docs
 
 lock: setup ## resolve requirements.lock anew (needs uv)

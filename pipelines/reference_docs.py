@@ -1,4 +1,4 @@
-"""The reference page and the JSON Schemas of the catalogue, made from the code and its folders: `make generated` writes both."""
+"""Reference page, conformance page and the catalogue's JSON Schemas, made from code and folders: `make generated` writes them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import typer.main
 
 from pipelines.cli import app
+from pipelines.conformance_page import conformance_page
 from pipelines.readers import READERS
 from pipelines.rules import Rule, rule_catalogue
 from pipelines.schemas import contract_schema, entity_schema
@@ -26,6 +27,7 @@ def generated() -> dict[Path, str]:
     """Every generated file with its text. The same code gives the same text."""
     return {
         REFERENCE: reference(),
+        ROOT / "docs" / "gx-conformance.md": conformance_page(),
         CATALOG / "contract.schema.json": contract_schema(),
         CATALOG / "entity.schema.json": entity_schema(),
     }

@@ -13,6 +13,7 @@ unexpected unless it is proven expected, and two compound keys are also equal wi
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,7 +76,18 @@ class _MatchesStrftime(ColumnMapMetricProvider):
 
     @column_condition_partial(engine=DuckDBEngine)
     def _duckdb(cls, column: Any, strftime_format: str, **_: Any) -> Any:
-        return sa.func.try_strptime(column, strftime_format).is_not(None)
+        shaped = sa.func.regexp_full_match(column, _shape(strftime_format))
+        return sa.and_(shaped, sa.func.try_strptime(column, strftime_format).is_not(None))
+
+
+def _shape(strftime_format: str) -> str:
+    """A pattern for what DuckDB's parser is too lenient about: blanks around the value, years of fewer than four digits."""
+    shapes = {"%Y": r"\d{4}", "%%": "%"}
+    parts = re.findall(r"%-?.|\s+|[^%\s]+", strftime_format)
+    return "".join(
+        shapes.get(part) or (r"\S(?:.*\S)?" if part[0] == "%" else r"\s+" if part.isspace() else re.escape(part))
+        for part in parts
+    )
 
 
 class _IsJson(ColumnMapMetricProvider):
@@ -162,6 +174,8 @@ class Run:
                 self.values[key] = (condition.is_not(sa.false()), *where)
             else:
                 self.values[key] = provide(**inputs)
+                if metric.metric_name == "column.histogram" and None in self.values[key]:
+                    raise GreatExpectationsError("there is no value to compare")  # sums over no rows
         except Exception as error:  # GX raises anything; one check must not stop the others
             about_rows = not metric.metric_name.endswith((".condition", ".map"))
             self.errors[key] = self.describe(error, about_rows=about_rows)

@@ -29,8 +29,8 @@ from quality.gx_metrics import BATCH, RUNTIME, DuckDBEngine, Run, metrics_of, mi
 _ADDRESS = ("_sheet", "_row")
 _REFUSED = {
     "expect_query_results_to_match_comparison": "it compares two data sources, and a contract has one",
-    "expect_column_kl_divergence_to_be_less_than": "it fetches the values of the column",
 }
+_DIVERGENCE = "expect_column_kl_divergence_to_be_less_than"
 _ABOUT_COLUMNS = re.compile(r"expect_table_|expect_column_values_to_be_(of_type|in_type_list)|.*_type_to_be$")
 
 
@@ -74,6 +74,8 @@ def _built(asked: _Asked) -> Built:
         _check_query(expectation, query)
         # SQLAlchemy would take the colon in {'a':1} for a parameter
         kwargs["unexpected_rows_query"] = re.sub(r"(?<![:\w\\]):(?=\w+(?!:))", r"\\:", query)
+    if expectation.type == _DIVERGENCE and not {"bins", "weights"} <= {*(kwargs.get("partition_object") or ())}:
+        raise _invalid(expectation, "partition_object needs bins and weights; with values, or without it, GX fetches the column")
     implementation: Any = registry.get_expectation_impl(expectation.type)
     try:
         if isinstance(condition := kwargs.get("row_condition"), str):

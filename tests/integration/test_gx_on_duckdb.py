@@ -1,4 +1,4 @@
-"""Great Expectations on DuckDB counts what Great Expectations on pandas counts, and brings no row along."""
+"""Great Expectations on DuckDB brings no row along, says what went wrong, and leaves the connection as it was."""
 
 from __future__ import annotations
 
@@ -13,127 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandas as pd
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from quality.gx import Expectation, Outcome, check_expectation, validate
-
-Suite = list[tuple[str, dict[str, Any]]]
-Row = tuple[Any, ...]
-
-COLUMNS = {
-    "name": "VARCHAR",
-    "code": "VARCHAR",
-    "day": "VARCHAR",
-    "born": "DATE",
-    "n": "INTEGER",
-    "m": "INTEGER",
-    "total": "INTEGER",
-    "amount": "DECIMAL(12,2)",
-}
-ROWS = st.lists(
-    st.tuples(
-        st.sampled_from(["王小明", "欧阳修", "Li Wei", "", " ", "O'Neil", "𠮷野", "50%_x", None]),
-        st.sampled_from(["4401", "440103", "44010X", "", None]),
-        st.sampled_from(["2024-02-29", "2023-02-29", "20240101", "2024-1-5", "", None]),
-        st.sampled_from([dt.date(1949, 10, 1), dt.date(2000, 1, 1), dt.date(2024, 2, 29), None]),
-        st.sampled_from([1, 2, 3, -1, None]),
-        st.sampled_from([1, 2, 3, 0, None]),
-        st.sampled_from([2, 3, 4, 6, None]),
-        st.sampled_from([Decimal("1.10"), Decimal("-3.00"), Decimal("99.99"), Decimal("0.10"), None]),
-    ),
-    min_size=1,
-    max_size=25,
-)
-
-SUITE: Suite = [
-    ("expect_column_values_to_not_be_null", {"column": "name"}),
-    ("expect_column_values_to_not_be_null", {"column": "name", "mostly": 0.5}),
-    ("expect_column_values_to_be_null", {"column": "name"}),
-    ("expect_column_values_to_be_unique", {"column": "name"}),
-    ("expect_column_values_to_be_unique", {"column": "born"}),
-    ("expect_column_values_to_be_unique", {"column": "amount"}),
-    ("expect_column_values_to_be_in_set", {"column": "code", "value_set": ["4401", ""]}),
-    ("expect_column_values_to_be_in_set", {"column": "name", "value_set": ["O'Neil", "王小明", "50%_x"]}),
-    ("expect_column_values_to_be_in_set", {"column": "n", "value_set": [1, 2]}),
-    ("expect_column_values_to_not_be_in_set", {"column": "code", "value_set": ["4401", "x"]}),
-    ("expect_column_values_to_be_between", {"column": "n", "min_value": 1, "max_value": 2}),
-    ("expect_column_values_to_be_between", {"column": "n", "min_value": 1, "strict_min": True}),
-    ("expect_column_values_to_be_between", {"column": "born", "min_value": dt.date(1950, 1, 1)}),
-    ("expect_column_values_to_be_between", {"column": "amount", "min_value": -1, "max_value": 50}),
-    ("expect_column_value_lengths_to_be_between", {"column": "name", "min_value": 1, "max_value": 3}),
-    ("expect_column_value_lengths_to_equal", {"column": "name", "value": 2}),
-    ("expect_column_values_to_match_regex", {"column": "code", "regex": r"^\d{6}$"}),
-    ("expect_column_values_to_match_regex", {"column": "code", "regex": "0"}),
-    ("expect_column_values_to_match_regex", {"column": "name", "regex": "^[\u4e00-\u9fa5]+$"}),
-    ("expect_column_values_to_not_match_regex", {"column": "name", "regex": "王|[a-z]'?"}),
-    ("expect_column_values_to_match_regex_list", {"column": "code", "regex_list": [r"^\d{4}$", "X"]}),
-    (
-        "expect_column_values_to_match_regex_list",
-        {"column": "code", "regex_list": ["^44", "X$"], "match_on": "all"},
-    ),
-    ("expect_column_values_to_not_match_regex_list", {"column": "code", "regex_list": ["X", "^$"]}),
-    ("expect_column_values_to_match_strftime_format", {"column": "day", "strftime_format": "%Y-%m-%d"}),
-    ("expect_column_pair_values_to_be_equal", {"column_A": "n", "column_B": "m"}),
-    (
-        "expect_column_pair_values_to_be_equal",
-        {"column_A": "n", "column_B": "m", "ignore_row_if": "either_value_is_missing"},
-    ),
-    ("expect_column_pair_values_a_to_be_greater_than_b", {"column_A": "n", "column_B": "m"}),
-    (
-        "expect_column_pair_values_a_to_be_greater_than_b",
-        {"column_A": "n", "column_B": "m", "or_equal": True, "ignore_row_if": "either_value_is_missing"},
-    ),
-    (
-        "expect_column_pair_values_to_be_in_set",
-        {"column_A": "n", "column_B": "m", "value_pairs_set": [(1, 1), (2, 3)]},
-    ),
-    ("expect_compound_columns_to_be_unique", {"column_list": ["name", "code"]}),
-    (
-        "expect_compound_columns_to_be_unique",
-        {"column_list": ["name", "code"], "ignore_row_if": "any_value_is_missing"},
-    ),
-    ("expect_multicolumn_sum_to_equal", {"column_list": ["n", "m"], "sum_total": 4}),
-    ("expect_multicolumn_values_to_be_equal", {"column_list": ["n", "m", "total"]}),
-    ("expect_select_column_values_to_be_unique_within_record", {"column_list": ["n", "m", "total"]}),
-    ("expect_table_row_count_to_be_between", {"min_value": 2, "max_value": 20}),
-    ("expect_table_row_count_to_equal", {"value": 7}),
-    ("expect_table_column_count_to_equal", {"value": 10}),
-    ("expect_table_column_count_to_be_between", {"max_value": 3}),
-    ("expect_table_columns_to_match_set", {"column_set": ["n", "m"], "exact_match": False}),
-    ("expect_table_columns_to_match_ordered_list", {"column_list": ["_sheet", "_row", *COLUMNS]}),
-    ("expect_column_to_exist", {"column": "n"}),
-    ("expect_column_to_exist", {"column": "nope"}),
-    ("expect_column_min_to_be_between", {"column": "n", "min_value": 0}),
-    ("expect_column_max_to_be_between", {"column": "amount", "max_value": 50}),
-    ("expect_column_max_to_be_between", {"column": "born", "max_value": dt.date(2020, 1, 1)}),
-    ("expect_column_mean_to_be_between", {"column": "n", "min_value": 1, "max_value": 2}),
-    ("expect_column_median_to_be_between", {"column": "n", "min_value": 1, "max_value": 2}),
-    ("expect_column_sum_to_be_between", {"column": "n", "min_value": 6}),
-    ("expect_column_stdev_to_be_between", {"column": "n", "min_value": 0.45, "max_value": 1.45}),
-    ("expect_column_distinct_values_to_be_in_set", {"column": "code", "value_set": ["4401", ""]}),
-    ("expect_column_distinct_values_to_equal_set", {"column": "code", "value_set": ["4401", "440103"]}),
-    ("expect_column_distinct_values_to_contain_set", {"column": "code", "value_set": ["4401", ""]}),
-    ("expect_column_unique_value_count_to_be_between", {"column": "code", "min_value": 2, "max_value": 3}),
-    ("expect_column_proportion_of_unique_values_to_be_between", {"column": "name", "min_value": 0.5}),
-    ("expect_column_proportion_of_non_null_values_to_be_between", {"column": "name", "min_value": 0.8}),
-    ("expect_column_most_common_value_to_be_in_set", {"column": "code", "value_set": ["4401"]}),
-    (
-        "expect_column_values_to_be_in_set",
-        {"column": "code", "value_set": ["4401"], "row_condition": 'col("n") > 0'},
-    ),
-    ("expect_column_values_to_be_unique", {"column": "name", "row_condition": 'col("n") > 0'}),
-    (
-        "expect_compound_columns_to_be_unique",
-        {"column_list": ["name", "code"], "row_condition": 'col("code").notnull()'},
-    ),
-]
-
-
-def numbered(suite: Suite) -> list[Expectation]:
-    return [Expectation(str(i), *line) for i, line in enumerate(suite)]
+from tests.gx_tables import SUITE, Suite, loaded, numbered, row
 
 
 def one(con: duckdb.DuckDBPyConnection, kind: str, relation: str = "t", **kwargs: Any) -> Outcome:
@@ -141,87 +24,22 @@ def one(con: duckdb.DuckDBPyConnection, kind: str, relation: str = "t", **kwargs
     return outcome
 
 
-def loaded(rows: list[Row]) -> duckdb.DuckDBPyConnection:
-    """A connection with a temporary view `t` of the rows, which no other connection can see."""
-    con = duckdb.connect()
-    columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
-    con.execute(f'CREATE TABLE kept ("_sheet" VARCHAR, "_row" BIGINT, {columns})')
-    if rows:
-        marks = ", ".join("?" * (len(COLUMNS) + 2))
-        con.executemany(f"INSERT INTO kept VALUES ({marks})", [("s", i, *row) for i, row in enumerate(rows, 2)])
-    con.execute("CREATE TEMP VIEW t AS SELECT * FROM kept")
-    return con
-
-
 @pytest.fixture
 def people() -> duckdb.DuckDBPyConnection:
     return loaded(
         [
-            ("王小明", "4401", "2024-02-29", dt.date(2000, 1, 1), 1, 1, 2, Decimal("0.10")),
-            ("王小明", "440103", "", None, 2, None, 3, Decimal("0.20")),
-            ("50%_x", None, None, None, None, None, 3, Decimal("0.30")),
-            (None, "44010X", "[1, {}]", None, 3, 2, 5, None),
+            row(
+                name="王小明", code="4401", day="2024-02-29", born=dt.date(2000, 1, 1), n=1, m=1, total=2, amount=Decimal("0.10")
+            ),
+            row(name="王小明", code="440103", day="", n=2, total=3, amount=Decimal("0.20")),
+            row(name="50%_x", total=3, amount=Decimal("0.30")),
+            row(code="44010X", day="[1, {}]", n=3, m=2, total=5),
         ]
     )
 
 
-class PandasOracle:
-    """The same expectations through Great Expectations' own public path, on a data frame."""
-
-    def __init__(self) -> None:
-        import great_expectations as gx
-
-        self._context = gx.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
-        asset = self._context.data_sources.add_pandas("oracle").add_dataframe_asset("rows")
-        self._batches = asset.add_batch_definition_whole_dataframe("all")
-
-    def run(self, rows: list[Row], suite: Suite) -> list[Any]:
-        from great_expectations.expectations import registry
-
-        frame = pd.DataFrame([("s", i, *row) for i, row in enumerate(rows, 2)], dtype=object)
-        frame.columns = pd.Index(["_sheet", "_row", *COLUMNS])
-        frame = frame.astype({"n": "float64", "m": "float64", "total": "float64"})
-        batch = self._batches.get_batch({"dataframe": frame})
-        results = []
-        for kind, kwargs in suite:
-            parser = {"condition_parser": "great_expectations"} if "row_condition" in kwargs else {}
-            implementation: Any = registry.get_expectation_impl(kind)
-            results.append(batch.validate(implementation(**kwargs, **parser)))
-        return results
-
-
-@pytest.fixture(scope="module")
-def oracle() -> PandasOracle:
-    return PandasOracle()
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-@settings(
-    max_examples=5,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate],  # shrinking 59 expectations on pandas would take minutes
-    suppress_health_check=list(HealthCheck),
-)
-@given(rows=ROWS)
-def test_counts_and_verdicts_are_those_of_pandas_and_failing_rows_add_up(oracle: PandasOracle, rows: list[Row]) -> None:
-    con = loaded(rows)
-    ours = validate(con, "t", numbered(SUITE))
-    for line, mine, theirs in zip(SUITE, ours, oracle.run(rows, SUITE), strict=True):
-        found = (mine.error, mine.success, mine.element_count, mine.missing_count, mine.unexpected_count)
-        result = theirs.result
-        counts = [result.get(name) for name in ("element_count", "missing_count", "unexpected_count")]
-        assert found == (None, theirs.success, *counts), line
-        if mine.failing_rows_sql is not None:
-            failing = con.execute(mine.failing_rows_sql).fetchall()
-            assert len(set(failing)) == len(failing) == mine.unexpected_count, line
-    by_row = [line for line, mine in zip(SUITE, ours, strict=True) if mine.element_count is not None]
-    assert len(by_row) == len([mine for mine in ours if mine.failing_rows_sql is not None]) > 30
-
-
 def test_a_row_with_a_null_is_wrong_unless_it_is_ignored() -> None:
-    rows = [("王", None, None, None, n, m, 1, None) for n, m in [(2, 1), (1, 2), (None, 1), (1, None), (None, None)]]
+    rows = [row(name="王", n=n, m=m, total=1) for n, m in [(2, 1), (1, 2), (None, 1), (1, None), (None, None)]]
     pair = {"column_A": "n", "column_B": "m"}
     either = {"ignore_row_if": "either_value_is_missing"}
     greater = "expect_column_pair_values_a_to_be_greater_than_b"
@@ -238,7 +56,7 @@ def test_a_row_with_a_null_is_wrong_unless_it_is_ignored() -> None:
 
 
 def test_failing_rows_are_addressed_and_uncapped() -> None:
-    con = loaded([(None, "x", None, None, i, i, i, None) for i in range(1000)])
+    con = loaded([row(code="x", n=i, m=i, total=i) for i in range(1000)])
     outcome = one(con, "expect_column_values_to_be_between", column="n", max_value=2)
     assert outcome.unexpected_count == 997
     assert outcome.failing_rows_sql is not None
@@ -251,24 +69,6 @@ def test_the_verdict_of_a_relation_without_addresses_has_no_failing_rows() -> No
     con.execute("CREATE TABLE t AS SELECT NULL AS a")
     outcome = one(con, "expect_column_values_to_not_be_null", column="a")
     assert (outcome.unexpected_count, outcome.failing_rows_sql) == (1, None)
-
-
-@pytest.mark.parametrize(
-    ("kind", "kwargs", "unexpected"),
-    [
-        ("match_like_pattern", {"like_pattern": "王%"}, 1),
-        ("match_like_pattern", {"like_pattern": "%!%%", "escape": "!"}, 2),
-        ("not_match_like_pattern", {"like_pattern": "_小_"}, 2),
-        ("match_like_pattern_list", {"like_pattern_list": ["王%", "%x"]}, 0),
-        ("match_like_pattern_list", {"like_pattern_list": ["王%", "%x"], "match_on": "all"}, 3),
-        ("not_match_like_pattern_list", {"like_pattern_list": ["zz", "%x"]}, 1),
-    ],
-)
-def test_like_patterns_which_pandas_does_not_have(
-    people: duckdb.DuckDBPyConnection, kind: str, kwargs: dict[str, Any], unexpected: int
-) -> None:
-    outcome = one(people, f"expect_column_values_to_{kind}", column="name", **kwargs)
-    assert (outcome.error, outcome.unexpected_count, outcome.missing_count) == (None, unexpected, 1)
 
 
 @pytest.mark.parametrize(
@@ -294,36 +94,11 @@ def test_types_go_by_their_duckdb_names(
     assert outcome.observed_value in {"VARCHAR", "DECIMAL(12,2)", "INTEGER", "DATE"}
 
 
-def test_a_decimal_equal_to_its_limit_is_inside(people: duckdb.DuckDBPyConnection) -> None:
-    outcome = one(people, "expect_column_values_to_be_between", column="amount", min_value=0.1, max_value=0.3)
-    assert (outcome.unexpected_count, outcome.success) == (0, True)
-
-
 def test_numbers_are_not_rounded_to_four_bytes() -> None:
     far = [*range(100_000_000, 100_000_008), 100_000_014]
-    con = loaded([(None, None, None, None, n, None, None, None) for n in far])
+    con = loaded([row(n=n) for n in far])
     outcome = one(con, "expect_column_values_to_not_be_outliers", column="n", method="std", multiplier=2)
     assert (outcome.error, outcome.unexpected_count) == (None, 1)
-
-
-def test_text_that_is_json(people: duckdb.DuckDBPyConnection) -> None:
-    outcome = one(people, "expect_column_values_to_be_json_parseable", column="day")
-    assert (outcome.missing_count, outcome.unexpected_count) == (1, 2)
-
-
-def test_quantiles_and_outliers_run(people: duckdb.DuckDBPyConnection) -> None:
-    ranges = {"quantiles": [0.5, 1.0], "value_ranges": [[2, 2], [3, 3]]}
-    suite: Suite = [
-        ("expect_column_quantile_values_to_be_between", {"column": "n", "quantile_ranges": ranges}),
-        ("expect_column_values_to_not_be_outliers", {"column": "n", "method": "iqr", "multiplier": 1.5}),
-        (
-            "expect_column_value_z_scores_to_be_less_than",
-            {"column": "n", "threshold": 3, "double_sided": True},
-        ),
-    ]
-    outcomes = validate(people, "t", numbered(suite))
-    assert [(o.error, o.success) for o in outcomes] == [(None, True)] * 3
-    assert outcomes[0].observed_value == {"quantiles": [0.5, 1.0], "values": [2, 3]}
 
 
 def test_rows_found_by_a_query(people: duckdb.DuckDBPyConnection) -> None:
@@ -366,7 +141,7 @@ def test_names_that_need_quotes() -> None:
 
 def test_an_empty_relation_is_judged() -> None:
     outcomes = validate(loaded([]), "t", numbered(SUITE))
-    assert {o.error for o in outcomes} == {None}
+    assert {o.error for o in outcomes} == {None, "there is no value to compare"}  # with a distribution, that is
     rowwise = [o for o in outcomes if o.element_count is not None]
     assert all(o.success and o.unexpected_count == o.element_count == 0 for o in rowwise)
     assert len(rowwise) > 30
@@ -396,8 +171,8 @@ def test_nothing_of_a_row_is_in_outcomes_logs_or_output(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "王SECRET"
-    con = loaded([(f"{secret}{i}", f"{secret}X", secret, None, 1, 2, 3, None) for i in range(50)])
-    texts: Suite = [(kind, kwargs) for kind, kwargs in SUITE if kwargs.get("column") in {"name", "code", "day"}]
+    con = loaded([row(name=f"{secret}{i}", code=f"{secret}X", day=secret, js=secret, n=1, m=2, total=3) for i in range(50)])
+    texts: Suite = [(kind, kwargs) for kind, kwargs in SUITE if kwargs.get("column") in {"name", "code", "day", "js"}]
     harmful: Suite = [
         ("unexpected_rows_expectation", {"unexpected_rows_query": "SELECT * FROM {batch}"}),
         ("unexpected_rows_expectation", {"unexpected_rows_query": "SELECT name::INT FROM {batch}"}),
@@ -469,8 +244,8 @@ def test_the_connection_stays_usable(people: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(ValueError, match="transaction open"):
         one(people, "expect_column_values_to_not_be_null", column="name")
     people.rollback()
-    tables = people.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
-    assert tables == (1,)  # no temporary table of ours
+    tables = people.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+    assert tables == [("kept",), ("other",)]  # no temporary table of ours
     assert people.execute("SELECT count(*) FROM t").fetchone() == (4,)
 
 
@@ -490,6 +265,12 @@ def test_the_connection_stays_usable(people: duckdb.DuckDBPyConnection) -> None:
         ("unexpected_rows_expectation", {"unexpected_rows_query": "FROM {batch} x{3}"}, ["{3}", "{{"]),
         ("unexpected_rows_expectation", {"unexpected_rows_query": "FROM {batch} }"}, ["{{"]),
         ("expect_query_results_to_match_comparison", {}, ["two data sources"]),
+        ("expect_column_kl_divergence_to_be_less_than", {"column": "n", "threshold": 1}, ["bins and weights"]),
+        (
+            "expect_column_kl_divergence_to_be_less_than",
+            {"column": "code", "partition_object": {"values": ["4401"], "weights": [1]}},
+            ["bins and weights"],
+        ),
     ],
 )
 def test_a_wrong_expectation_is_refused_with_its_id_and_what_would_do(kind: str, kwargs: dict[str, Any], said: list[str]) -> None:
