@@ -21,6 +21,7 @@ import duckdb
 import great_expectations.expectations.core  # noqa: F401  registers the gallery of expectations
 import sqlalchemy as sa
 from great_expectations.exceptions.exceptions import GreatExpectationsError
+from great_expectations.execution_engine.execution_engine import MetricComputationConfiguration
 from great_expectations.execution_engine.sqlalchemy_batch_data import SqlAlchemyBatchData
 from great_expectations.execution_engine.sqlalchemy_execution_engine import SqlAlchemyExecutionEngine
 from great_expectations.expectations.expectation import Expectation as GxExpectation
@@ -58,6 +59,9 @@ _NULL_IS_UNEXPECTED = (
 )
 # GX numbers every row with a window to count these, and joins compound keys on equality, which loses NULLs
 _COUNTS_DOUBLES = ("column_values.unique.unexpected_count", "compound_columns.unique.unexpected_count")
+# of pairs and groups of columns GX asks these in a statement each; they fit into the scan of the others
+_OF_SEVERAL_COLUMNS = ("column_pair_", "compound_columns.", "multicolumn_", "select_column_")
+_COUNTS = (".unexpected_count", ".filtered_row_count")
 
 
 class DuckDBEngine(SqlAlchemyExecutionEngine):
@@ -160,15 +164,15 @@ class Run:
                 [metric], self.values, RUNTIME
             )
             if bundled:
-                domain = bundled[0].compute_domain_kwargs or {}
-                given = {name: domain[name] for name in sorted(domain) if domain[name] is not None}
-                return dataclasses.replace(bundled[0], compute_domain_kwargs=given)
+                return dataclasses.replace(bundled[0], compute_domain_kwargs=_given(bundled[0].compute_domain_kwargs or {}))
             provide: Any = direct[0].metric_fn
             inputs = direct[0].metric_provider_kwargs
             if metric.metric_name.endswith(_FETCHES_ROWS):
                 self.values[key] = []
             elif metric.metric_name in _COUNTS_DOUBLES:
                 self.values[key] = self._count_doubles(*inputs["metrics"]["unexpected_condition"][1:])
+            elif metric.metric_name.startswith(_OF_SEVERAL_COLUMNS) and metric.metric_name.endswith(_COUNTS):
+                return _in_the_scan(metric, *inputs["metrics"]["unexpected_condition"])
             elif metric.metric_name in _NULL_IS_UNEXPECTED:
                 condition, *where = provide(**inputs)
                 self.values[key] = (condition.is_not(sa.false()), *where)
@@ -242,6 +246,33 @@ class Run:
 
 def misfit(error: BaseException) -> str:
     return f"{type(error).__name__}: the column's type does not fit the arguments of this check"
+
+
+def _in_the_scan(
+    metric: MetricConfiguration, condition: Any, domain: Mapping[str, Any], columns: Mapping[str, Any]
+) -> MetricComputationConfiguration:
+    """A count over the rows that `ignore_row_if` leaves in, as an aggregate over all rows."""
+    judged = _is_judged(domain, columns)
+    counted = judged if metric.metric_name.endswith(".filtered_row_count") else sa.and_(judged, condition)
+    total = sa.func.coalesce(sa.func.sum(sa.case((counted, 1), else_=0)), 0)
+    rows = _given({name: value for name, value in domain.items() if name != "ignore_row_if"})
+    return MetricComputationConfiguration(metric, total, {}, compute_domain_kwargs=rows)
+
+
+def _given(domain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: domain[name] for name in sorted(domain) if domain[name] is not None}
+
+
+def _is_judged(domain: Mapping[str, Any], columns: Mapping[str, Any]) -> Any:
+    """Whether `ignore_row_if` leaves a row in, as GX reads it."""
+    names = columns.get("column_list") or [columns["column_A"], columns["column_B"]]
+    missing = [sa.column(name).is_(None) for name in names]
+    match domain.get("ignore_row_if"):
+        case "both_values_are_missing" | "all_values_are_missing":
+            return sa.not_(sa.and_(*missing))
+        case "either_value_is_missing" | "any_value_is_missing":
+            return sa.not_(sa.or_(*missing))
+    return sa.true()
 
 
 def _key(columns: Mapping[str, Any]) -> list[Any]:
