@@ -29,9 +29,11 @@ from pipelines.slots import schedule_of
 from quality.expectations import Context, Prepared, prepare
 from quality.finding import Finding, finding
 from quality.gx import Outcome, validate
+from quality.gx_result import validation_result
 from quality.timeliness import Arrival, judge, period_range
 from warehouse.commit import Commit, commit
 from warehouse.lake import PARQUET, literal, one_moment, quoted
+from warehouse.layout import write_atomically
 from warehouse.tables import TABLES, Columns
 
 
@@ -84,7 +86,7 @@ def gate(run: Run, batch_id: str) -> Verdict:
 
     Reads    staging/<batch>/
     Writes   raw, quarantine, finding, check, ledger; std only where the verdict is pass or warn: a held batch never
-             reaches std or base, and the last good data stay
+             reaches std or base, and the last good data stay; before the commit, the result as Great Expectations writes it
     Rows     judged = accepted + refused, proved by clean and written to ledger.stage
     Again    a committed batch is not judged again; its recorded verdict is returned
     """
@@ -107,6 +109,9 @@ def gate(run: Run, batch_id: str) -> Verdict:
                 )
                 batch = replace(batch, stages=stages, statements=statements)
             change = _commit(run, batch, contract, counted, verdict)
+        checked = [(c.check.expectation, c.outcome) for c in counted]
+        result = validation_result(checked, batch.source, {"batch": batch.batch, "period": batch.period})
+        write_atomically(run.workspace.validations / batch.source / f"{batch.batch}.json", result.encode())
         done = commit(run.con, run.workspace, change)
         if not done and (known := recorded(run, batch_id)) is not None:
             verdict = known

@@ -107,6 +107,14 @@ class _Compiler(postgresql.PGCompiler):
         call = f"regexp_matches({self.process(element.left, **kw)}, {self.process(element.right, **kw)})"
         return f"NOT {call}" if operator.opstring == "!~" else call
 
+    def visit_withingroup(self, withingroup: Any, **kw: Any) -> str:
+        """PostgreSQL interpolates in floating point; DuckDB rounds what lies between two decimals to their scale."""
+        if withingroup.element.name != "percentile_cont":
+            return str(super().visit_withingroup(withingroup, **kw))  # type: ignore[no-untyped-call]
+        (ordered,) = withingroup.order_by.clauses
+        function, value = self.process(withingroup.element, **kw), self.process(ordered.element, **kw)
+        return f"{function} WITHIN GROUP (ORDER BY CAST({value} AS DOUBLE))"
+
 
 class _TypeCompiler(postgresql.PGTypeCompiler):
     def visit_FLOAT(self, type_: Any, **kw: Any) -> str:

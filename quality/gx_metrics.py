@@ -177,9 +177,7 @@ class Run:
                 condition, *where = provide(**inputs)
                 self.values[key] = (condition.is_not(sa.false()), *where)
             else:
-                self.values[key] = provide(**inputs)
-                if metric.metric_name == "column.histogram" and None in self.values[key]:
-                    raise GreatExpectationsError("there is no value to compare")  # sums over no rows
+                self.values[key] = _sound(metric, provide(**inputs))
         except Exception as error:  # GX raises anything; one check must not stop the others
             about_rows = not metric.metric_name.endswith((".condition", ".map"))
             self.errors[key] = self.describe(error, about_rows=about_rows)
@@ -246,6 +244,16 @@ class Run:
 
 def misfit(error: BaseException) -> str:
     return f"{type(error).__name__}: the column's type does not fit the arguments of this check"
+
+
+def _sound(metric: MetricConfiguration, value: Any) -> Any:
+    """A metric's value as GX's expectations can work with it."""
+    if metric.metric_name == "column.histogram" and None in value:  # sums over no rows
+        raise GreatExpectationsError("there is no value to compare")
+    if metric.metric_name == "column.outlier_statistics" and metric.metric_value_kwargs["method"] == "std" and value.spread == 0:
+        # All values are equal and none is an outlier; GX would compare exact decimals with their mean in floating point.
+        return value._replace(spread=None)
+    return value
 
 
 def _in_the_scan(

@@ -61,6 +61,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def validations(self) -> Path:
+        """What the gate found, a JSON per batch in the form of Great Expectations; made again by a rebuild."""
+        return self.root / "validations"
+
+    @property
     def notices(self) -> Path:
         return self.root / "notices"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
@@ -386,3 +387,17 @@ def test_of_what_a_column_determines_the_most_frequent_passes_and_a_tie_fails_wh
     form = FORM.replace("expect:\n", "expect:\n  - {value_agrees_within: [code, number]}\n")
     rows = "K1,,,A\nK1,,,A\nK1,,,B\nK2,,,A\nK2,,,B\nK3,,,A\nK3,,,\nK4,,,C\n"
     assert counts(office, form, HEAD + rows, next(days))["value_agrees_within_code_number"] == (4, 7)
+
+
+def test_the_result_is_kept_in_the_form_of_great_expectations_without_a_value(tmp_path: Path) -> None:
+    place = town(tmp_path, shop("{value_matches: shop_name, pattern: '^.{2,}$'}"))
+    play(place, "market__shop", "market", "shop_20260302.csv", "编号,名称,成立日期\nS1,甲,没有\nS2,乙丙,2020-01-02\n", MORNING)
+    (path,) = place.workspace.validations.rglob("*.json")
+    text = path.read_text(encoding="utf-8")
+    assert [value for value in ("S1", "甲", "乙丙", "没有", "2020-01-02") if value in text] == []
+    result = json.loads(text)
+    assert path.relative_to(place.workspace.validations) == Path("market__shop/market__shop@2026-03-02.v1.json")
+    recorded = {r["check_id"]: r["passed"] for r in place.tables()["quality.check"]}
+    assert {r["expectation_config"]["meta"]["check"]: r["success"] for r in result["results"]} == recorded
+    (matches,) = (r["result"] for r in result["results"] if "match_regex" in r["expectation_config"]["type"])
+    assert (matches["element_count"], matches["unexpected_count"], matches["partial_unexpected_list"]) == (2, 1, [])

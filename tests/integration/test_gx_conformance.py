@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -16,7 +17,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 
 from quality.gx import Expectation, Outcome, check_expectation, validate
 from quality.gx_conformance import Oracle, Shown, conformance
-from tests.gx_tables import COLUMNS, EVERY_VALUE, ROWS, SUITE, Row, Suite, loaded, numbered
+from quality.gx_result import validation_result
+from tests.gx_tables import COLUMNS, EVERY_VALUE, ROWS, SUITE, Row, Suite, loaded, numbered, row
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning", "ignore::RuntimeWarning"
@@ -121,6 +123,8 @@ def test_what_is_not_covered_is_refused_with_the_declared_reason(name: str) -> N
 @settings(max_examples=2, deadline=None, database=None, phases=[Phase.explicit, Phase.generate],
           suppress_health_check=list(HealthCheck))  # fmt: skip  # shrinking 180 runs on two engines would take minutes
 @example(rows=EVERY_VALUE)
+@example(rows=[row(n=1, amount=Decimal("0.10"))] * 3)
+@example(rows=[row(n=1, amount=Decimal("1.10")), row(amount=Decimal("-3.00"))])
 @given(rows=ROWS)
 def test_counts_and_verdicts_are_those_of_the_oracle_and_failing_rows_add_up(oracles: Oracles, rows: list[Row]) -> None:
     con = loaded(rows)
@@ -205,3 +209,44 @@ def test_a_declared_difference_is_there(oracles: Oracles, shown: Shown) -> None:
         assert {name: found[name] for name in declared} == declared, (here, there)
     named = ("error", *{**shown.here, **shown.there})
     assert [mine[name] for name in named] != [theirs[name] for name in named], "no difference any more"
+
+
+def test_results_as_json_are_those_of_great_expectations_less_the_values_of_rows(oracles: Oracles) -> None:
+    suite: Suite = [*by_oracle()["pandas"], ("expect_column_mean_to_be_between", {"column": "nope", "min_value": 1})]
+    asked = numbered(suite)
+    outcomes = validate(loaded(EVERY_VALUE), "t", asked)
+    text = validation_result(list(zip(asked, outcomes, strict=True)), "people", {"batch": "people@1"})
+    assert "欧阳修" not in text  # a value of the table, which no argument of the suite names
+    written = json.loads(text)
+    results = oracles.run("pandas", for_oracle(EVERY_VALUE), COLUMNS, suite)
+    for line, mine, theirs in zip(suite, written["results"], results, strict=True):
+        expected = json.loads(json.dumps(theirs.to_json_dict(), default=float))
+        assert mine.keys() == expected.keys(), line
+        assert mine["exception_info"]["raised_exception"] == raised(theirs), line
+        quoted = {name for name in expected["result"] if name.startswith("partial_") or name == "details"}
+        if mine["result"].get("observed_value", 0) is None:
+            quoted |= {"observed_value", "unexpected_count"}
+        for name in expected["result"].keys() - quoted:
+            assert mine["result"].get(name) == pytest.approx(expected["result"][name]), (line, name)
+        assert mine["result"].keys() - {"partial_unexpected_list"} <= expected["result"].keys(), line
+
+
+def test_great_expectations_reads_the_json_and_its_suite_finds_the_same_again() -> None:
+    from great_expectations.core import expectationSuiteValidationResultSchema
+
+    asked = numbered(SUITE)
+    con = loaded(EVERY_VALUE)
+    checked = list(zip(asked, validate(con, "t", asked), strict=True))
+    text = validation_result(checked, "people", {"batch": "people@1"})
+    result: Any = expectationSuiteValidationResultSchema.loads(text)
+    assert (result.asset_name, result.success, len(result.results)) == ("people", False, len(SUITE))
+    assert result.describe_dict()["statistics"]["successful_expectations"] == sum(outcome.success for _, outcome in checked)
+    again = [
+        Expectation(str(i), config.type, config.to_domain_obj().configuration.kwargs)
+        for i, config in enumerate(r.expectation_config for r in result.results)
+    ]
+
+    def found(outcome: Outcome) -> list[Any]:
+        return [getattr(outcome, name) for name in ("id", "type", "error", "success", *COUNTS)]
+
+    assert [found(outcome) for outcome in validate(con, "t", again)] == [found(outcome) for _, outcome in checked]

@@ -62,6 +62,9 @@ def test_the_same_tables_come_out(played: Town, tmp_path: Path) -> None:
     assert found.keys() == wanted.keys()
     for table, rows in wanted.items():
         assert found[table] == rows, table
+    written, again = ({p.name: p.read_bytes() for p in place.validations.rglob("*.json")} for place in (played.workspace, target))
+    assert again == written
+    assert {f"{r['batch']}.json" for r in wanted["ledger.batch"]} == set(written)
     with Town(target, played.catalog).run(FOURTH) as run:
         assert verify(run) == []
 
