@@ -20,17 +20,20 @@ from typing import Any
 import duckdb
 import great_expectations.expectations.core  # noqa: F401  registers the gallery of expectations
 import sqlalchemy as sa
+from great_expectations.core.metric_domain_types import MetricDomainTypes
 from great_expectations.exceptions.exceptions import GreatExpectationsError
 from great_expectations.execution_engine.execution_engine import MetricComputationConfiguration
 from great_expectations.execution_engine.sqlalchemy_batch_data import SqlAlchemyBatchData
 from great_expectations.execution_engine.sqlalchemy_execution_engine import SqlAlchemyExecutionEngine
 from great_expectations.expectations.expectation import Expectation as GxExpectation
+from great_expectations.expectations.metrics.column_aggregate_metric_provider import ColumnAggregateMetricProvider
 from great_expectations.expectations.metrics.map_metric_provider.column_condition_partial import (
     column_condition_partial,
 )
 from great_expectations.expectations.metrics.map_metric_provider.column_map_metric_provider import (
     ColumnMapMetricProvider,
 )
+from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.util import get_sqlalchemy_selectable
 from great_expectations.validator.metric_configuration import MetricConfiguration
 from great_expectations.validator.validation_graph import ValidationGraph
@@ -59,6 +62,7 @@ _NULL_IS_UNEXPECTED = (
 )
 # GX numbers every row with a window to count these, and joins compound keys on equality, which loses NULLs
 _COUNTS_DOUBLES = ("column_values.unique.unexpected_count", "compound_columns.unique.unexpected_count")
+_MOST_TIES = 1000
 # of pairs and groups of columns GX asks these in a statement each; they fit into the scan of the others
 _OF_SEVERAL_COLUMNS = ("column_pair_", "compound_columns.", "multicolumn_", "select_column_")
 _COUNTS = (".unexpected_count", ".filtered_row_count")
@@ -100,6 +104,27 @@ class _IsJson(ColumnMapMetricProvider):
     @column_condition_partial(engine=DuckDBEngine)
     def _duckdb(cls, column: Any, **_: Any) -> Any:
         return sa.func.json_valid(column)
+
+
+class _MostCommonValue(ColumnAggregateMetricProvider):
+    """GX's own fetches every distinct value of the column with its count."""
+
+    metric_name = "column.most_common_value"
+
+    @metric_value(engine=DuckDBEngine)
+    def _duckdb(cls, execution_engine: DuckDBEngine, metric_domain_kwargs: dict[str, Any], **_: Any) -> list[Any]:
+        rows, _domain, accessor = execution_engine.get_compute_domain(metric_domain_kwargs, MetricDomainTypes.COLUMN)
+        column: Any = sa.column(accessor["column"])
+        size = sa.func.count().label("size")
+        groups = (
+            sa.select(column.label("value"), size).select_from(rows).where(column.is_not(None)).group_by(column).cte("groups")
+        )
+        largest = sa.select(sa.func.max(groups.c.size)).scalar_subquery()
+        common = sa.select(groups.c.value).where(groups.c.size == largest).order_by(groups.c.value).limit(_MOST_TIES + 1)
+        values = [row[0] for row in execution_engine.execute_query(common)]
+        if len(values) > _MOST_TIES:
+            raise GreatExpectationsError(f"more than {_MOST_TIES} values are equally common")
+        return values
 
 
 def open_engine(con: duckdb.DuckDBPyConnection, relation: str) -> tuple[DuckDBEngine, gx_dialect.BorrowedConnection]:

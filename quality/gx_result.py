@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -37,7 +38,7 @@ def validation_result(checked: Sequence[tuple[Expectation, Outcome]], suite: str
             "success_percent": _percent(successful, len(results)),
         },
         "meta": {
-            "great_expectations_version": metadata.version("great-expectations"),
+            "great_expectations_version": _version(),
             "active_batch_definition": {
                 "datasource_name": "duckdb",
                 "data_connector_name": "fluent",
@@ -47,7 +48,12 @@ def validation_result(checked: Sequence[tuple[Expectation, Outcome]], suite: str
         },
         "id": None,
     }
-    return json.dumps(document, ensure_ascii=False, indent=1, default=_plain) + "\n"
+    return json.dumps(document, ensure_ascii=False, default=_plain) + "\n"
+
+
+@cache
+def _version() -> str:
+    return metadata.version("great-expectations")
 
 
 def _result(expectation: Expectation, outcome: Outcome) -> dict[str, Any]:

@@ -101,6 +101,15 @@ def test_numbers_are_not_rounded_to_four_bytes() -> None:
     assert (outcome.error, outcome.unexpected_count) == (None, 1)
 
 
+def test_values_that_are_all_equally_common_are_not_fetched() -> None:
+    kind = "expect_column_most_common_value_to_be_in_set"
+    con = loaded([row(n=i) for i in range(1001)])
+    outcome = one(con, kind, column="n", value_set=[1], ties_okay=True)
+    assert (outcome.success, outcome.error) == (False, "more than 1000 values are equally common")
+    con.execute('DELETE FROM kept WHERE "n" = 7')
+    assert one(con, kind, column="n", value_set=[1], ties_okay=True).success
+
+
 def test_rows_found_by_a_query(people: duckdb.DuckDBPyConnection) -> None:
     query = """SELECT * FROM {batch} WHERE "n" >= 2 AND {{'a':1}}.a = 1 AND regexp_matches("code", '.{{6}}');"""
     outcome = one(people, "unexpected_rows_expectation", unexpected_rows_query=query)
