@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Expectation:
     """One line of a contract's `expect:` list in GX's terms.
 
-    `type` is GX's snake_case name. `kwargs` are GX's arguments, with one convenience: a `row_condition` given
-    as text, such as `col("kind") == "1"`, needs no `condition_parser`. `mostly` decides `success`, no count.
+    `type` is GX's snake_case name. `kwargs` are GX's arguments, with one convenience: a `row_condition` may be given
+    as text, such as `col("kind") == "1"`; see `gx_condition`. `mostly` decides `success`, no count.
     """
 
     id: str

@@ -72,10 +72,10 @@ class DuckDBEngine(SqlAlchemyExecutionEngine):
     """GX's SQL engine, under a name by which GX finds the metrics that only DuckDB has."""
 
     def get_domain_records(self, domain_kwargs: dict[str, Any]) -> Any:
-        """The name of another table is taken as it is, like the relation's own."""
+        """The name of another table is taken as it is, like the relation's own; what has conditions can be selected from."""
         if other := domain_kwargs.get("table"):
             domain_kwargs = {**domain_kwargs, "table": sa.sql.quoted_name(other, quote=False)}
-        return super().get_domain_records(domain_kwargs)
+        return get_sqlalchemy_selectable(super().get_domain_records(domain_kwargs))
 
 
 class _MatchesStrftime(ColumnMapMetricProvider):
@@ -234,7 +234,7 @@ class Run:
 
     def rows(self, domain: Mapping[str, Any], columns: Mapping[str, Any]) -> Any:
         """What GX judges: the relation less the rows excluded by `row_condition` or `ignore_row_if`."""
-        return get_sqlalchemy_selectable(self._engine.get_domain_records({**domain, **columns}))
+        return self._engine.get_domain_records({**domain, **columns})
 
     def doubles(self, domain: Mapping[str, Any], columns: Mapping[str, Any]) -> Any:
         """Those of `rows` that share their key with another."""

@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 from quality.gx import Expectation, Outcome
+from quality.gx_condition import read_condition
 
 # what these observe is a value of a row, or a list of such
 _OBSERVES_VALUES = re.compile(r"expect_column_(min|max|median|quantile_values|most_common_value|distinct_values)_to_")
@@ -59,7 +60,7 @@ def _version() -> str:
 def _result(expectation: Expectation, outcome: Outcome) -> dict[str, Any]:
     kwargs = dict(expectation.kwargs)
     if isinstance(kwargs.get("row_condition"), str):
-        kwargs["condition_parser"] = "great_expectations"
+        kwargs["row_condition"] = read_condition(kwargs["row_condition"])
     return {
         "success": outcome.success,
         "expectation_config": {"type": expectation.type, "kwargs": kwargs, "meta": {"check": expectation.id}},

@@ -20,10 +20,11 @@ from great_expectations.compatibility import pydantic
 from great_expectations.exceptions.exceptions import GreatExpectationsError, MetricProviderError
 from great_expectations.expectations import registry
 from great_expectations.expectations.expectation import Expectation as GxExpectation
-from great_expectations.expectations.expectation import _convert_string_to_condition
+from great_expectations.expectations.row_conditions import deserialize_row_condition
 from great_expectations.validator.metric_configuration import MetricConfiguration
 
 from quality.gx import Expectation, Outcome
+from quality.gx_condition import read_condition
 from quality.gx_metrics import BATCH, RUNTIME, DuckDBEngine, Run, metrics_of, misfit, open_engine
 
 _ADDRESS = ("_sheet", "_row")
@@ -76,11 +77,14 @@ def _built(asked: _Asked) -> Built:
         kwargs["unexpected_rows_query"] = re.sub(r"(?<![:\w\\]):(?=\w+(?!:))", r"\\:", query)
     if expectation.type == _DIVERGENCE and not {"bins", "weights"} <= {*(kwargs.get("partition_object") or ())}:
         raise _invalid(expectation, "partition_object needs bins and weights; with values, or without it, GX fetches the column")
+    if "distinct_values" in expectation.type and None in (kwargs.get("value_set") or ()):
+        raise _invalid(
+            expectation, "value_set has a null, and NULL is no value; expect_column_values_to_not_be_null judges those"
+        )
     implementation: Any = registry.get_expectation_impl(expectation.type)
     try:
         if isinstance(condition := kwargs.get("row_condition"), str):
-            # GX still reads conditions as text, which YAML needs, but warns at each; its objects are the same
-            kwargs |= {"row_condition": _convert_string_to_condition(condition), "condition_parser": None}
+            kwargs |= {"row_condition": deserialize_row_condition(read_condition(condition)), "condition_parser": None}
         built: GxExpectation = implementation(**kwargs, batch_id=BATCH)
         metrics = metrics_of(built, _engine_that_runs_nothing())
     except pydantic.ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.metadata
 import json
 import math
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, example, given, settings
 
 from quality.gx import Expectation, Outcome, check_expectation, validate
+from quality.gx_condition import read_condition
 from quality.gx_conformance import Oracle, Shown, conformance
 from quality.gx_result import validation_result
 from tests.gx_tables import COLUMNS, EVERY_VALUE, ROWS, SUITE, Row, Suite, loaded, numbered, row
@@ -53,9 +55,9 @@ class Oracles:
 
         asked = []
         for number, (kind, kwargs) in enumerate(suite):
-            parser = {"condition_parser": "great_expectations"} if "row_condition" in kwargs else {}
             implementation: Any = registry.get_expectation_impl(kind)
-            asked.append(implementation(**kwargs, **parser, meta={"number": number}))
+            condition = {"row_condition": read_condition(kwargs["row_condition"])} if "row_condition" in kwargs else {}
+            asked.append(implementation(**{**kwargs, **condition}, meta={"number": number}))
         batch = self._frame(rows, columns) if oracle == "pandas" else self._table(rows, columns)
         results = batch.validate(ExpectationSuite(name=f"suite {next(self._number)}", expectations=asked)).results
         return sorted(results, key=lambda result: result.expectation_config.meta["number"])
@@ -252,12 +254,14 @@ def test_results_as_json_are_those_of_great_expectations_less_the_values_of_rows
 def test_great_expectations_reads_the_json_and_its_suite_finds_the_same_again() -> None:
     from great_expectations.core import expectationSuiteValidationResultSchema
 
-    asked = numbered(SUITE)
+    with_dates = [line for line in SUITE if any(isinstance(value, dt.date) for value in line[1].get("value_set", ()))]
+    suite = [line for line in SUITE if line not in with_dates]  # JSON has no dates, and a text is no most common date
+    asked = numbered(suite)
     con = loaded(EVERY_VALUE)
     checked = list(zip(asked, validate(con, "t", asked), strict=True))
     text = validation_result(checked, "people", {"batch": "people@1"})
     result: Any = expectationSuiteValidationResultSchema.loads(text)
-    assert (result.asset_name, result.success, len(result.results)) == ("people", False, len(SUITE))
+    assert (result.asset_name, result.success, len(result.results)) == ("people", False, len(suite))
     assert result.describe_dict()["statistics"]["successful_expectations"] == sum(outcome.success for _, outcome in checked)
     again = [
         Expectation(str(i), config.type, config.to_domain_obj().configuration.kwargs)

@@ -280,6 +280,7 @@ def test_the_connection_stays_usable(people: duckdb.DuckDBPyConnection) -> None:
             {"column": "code", "partition_object": {"values": ["4401"], "weights": [1]}},
             ["bins and weights"],
         ),
+        ("expect_column_distinct_values_to_be_in_set", {"column": "code", "value_set": ["4401", None]}, ["no value"]),
     ],
 )
 def test_a_wrong_expectation_is_refused_with_its_id_and_what_would_do(kind: str, kwargs: dict[str, Any], said: list[str]) -> None:
