@@ -120,6 +120,8 @@ def test_keys_and_values_are_compared_with_the_rows_in_force_there(tmp_path: Pat
     row = checks(place, verdict.batch)[SAME]
     assert row["sub_indicator"] == "0401" and not row["passed"] and "land__house" in row["title_zh"]
     assert row["failing_rows_sql"].startswith('SELECT "_sheet", "_row"') and '"land__house (' in row["failing_rows_sql"]
+    broken = {(r["check_id"], r["_row"]) for r in place.tables()["quality.failing_row"] if r["batch"] == verdict.batch}
+    assert {b for b in broken if b[0] in (KEYS, SAME)} == {(KEYS, 5), (SAME, 3), (SAME, 7)}, "each by its address"
     ran = [r["sql"] for r in place.tables()["ledger.statement"] if r["subject"] == verdict.batch and r["stage"] == "gate"]
     read = [sql for sql in ran if 'FROM "lake"."std"."land__house"' in sql]
     assert len(read) == 2, "an auditor sees which rows each of the two was compared with"
