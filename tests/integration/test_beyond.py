@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +31,7 @@ from pipelines.run import Run
 from pipelines.verify import verify
 from quality.expectations import kinds
 from tests.support import Town, tables, town
+from warehouse import lake
 
 HOUSE = """\
 title: {zh: 房屋, en: Houses}
@@ -88,18 +89,29 @@ def send(place: Town, source: str, name: str, data: str, when: str = DAY, declar
     return verdict
 
 
-def checks(place: Town, batch: str) -> Checks:
-    return {r["check_id"]: r for r in place.tables()["quality.check"] if r["batch"] == batch}
+def told(place: Town, table: str, batch: str, subject: str = "batch") -> list[dict[str, Any]]:
+    """The rows of one table about one batch."""
+    with lake.reading(place.workspace) as con:
+        found = con.execute(f"SELECT * FROM lake.{table} WHERE {subject} = ? ORDER BY ALL", [batch])
+        names = [d[0] for d in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def counted(place: Town, verdict: Verdict, check_id: str) -> tuple[int, int]:
-    row = checks(place, verdict.batch)[check_id]
+def checks(place: Town, verdict: Verdict) -> Checks:
+    return {r["check_id"]: r for r in told(place, "quality.check", verdict.batch)}
+
+
+def counts(row: Mapping[str, Any]) -> tuple[int, int]:
     assert row["error"] is None, row["error"]
     return int(row["a"]), int(row["b"])
 
 
+def counted(place: Town, verdict: Verdict, check_id: str) -> tuple[int, int]:
+    return counts(checks(place, verdict)[check_id])
+
+
 def findings(place: Town, verdict: Verdict) -> dict[str, dict[str, Any]]:
-    return {r["code"]: r for r in place.tables()["quality.finding"] if r["batch"] == verdict.batch}
+    return {r["code"]: r for r in told(place, "quality.finding", verdict.batch)}
 
 
 # -- other sources
@@ -115,14 +127,15 @@ def test_keys_and_values_are_compared_with_the_rows_in_force_there(tmp_path: Pat
     sent = "A,东街,1,3,,,\nB,东街,2,9,,,\nC,西街,1,5,,,\nD,北街,1,1,,,\nE,东街,,7,,,\nF,东街,1,many,,,\n"
     verdict = send(place, "water__meter", "meter_20260302.csv", METERS + sent)
     assert verdict.state == "warn"
-    assert counted(place, verdict, KEYS) == (4, 5), "北街 1 does not exist; E has no number"
-    assert counted(place, verdict, SAME) == (1, 3), "A agrees; B is of before, F cannot be read; nobody knows C, D, E"
-    row = checks(place, verdict.batch)[SAME]
+    found = checks(place, verdict)
+    assert counts(found[KEYS]) == (4, 5), "北街 1 does not exist; E has no number"
+    assert counts(found[SAME]) == (1, 3), "A agrees; B is of before, F cannot be read; nobody knows C, D, E"
+    row = found[SAME]
     assert row["sub_indicator"] == "0401" and not row["passed"] and "land__house" in row["title_zh"]
     assert row["failing_rows_sql"].startswith('SELECT "_sheet", "_row"') and '"land__house (' in row["failing_rows_sql"]
-    broken = {(r["check_id"], r["_row"]) for r in place.tables()["quality.failing_row"] if r["batch"] == verdict.batch}
+    broken = {(r["check_id"], r["_row"]) for r in told(place, "quality.failing_row", verdict.batch)}
     assert {b for b in broken if b[0] in (KEYS, SAME)} == {(KEYS, 5), (SAME, 3), (SAME, 7)}, "each by its address"
-    ran = [r["sql"] for r in place.tables()["ledger.statement"] if r["subject"] == verdict.batch and r["stage"] == "gate"]
+    ran = [r["sql"] for r in told(place, "ledger.statement", verdict.batch, "subject") if r["stage"] == "gate"]
     read = [sql for sql in ran if 'FROM "lake"."std"."land__house"' in sql]
     assert len(read) == 2, "an auditor sees which rows each of the two was compared with"
     with place.run(DAY) as run:
@@ -136,8 +149,9 @@ def test_without_rows_to_compare_with_it_is_not_evaluated_and_said_so(tmp_path: 
         assert send(place, "land__house", "house_20260301.csv", houses).state == "hold"
     verdict = send(place, "water__meter", "meter_20260302.csv", METERS + "A,东街,1,3,,,\n")
     assert verdict.state == "pass"
-    assert counted(place, verdict, KEYS) == counted(place, verdict, SAME) == (0, 0)
-    assert checks(place, verdict.batch)[SAME]["x"] is None
+    found = checks(place, verdict)
+    assert counts(found[KEYS]) == counts(found[SAME]) == (0, 0)
+    assert found[SAME]["x"] is None
     said = findings(place, verdict)["check_without_source"]
     assert said["severity"] == "note" and "land__house" in said["message_en"] and "本次未评" in said["message_zh"]
 
@@ -147,8 +161,9 @@ def test_a_column_that_went_there_is_not_evaluated_either(tmp_path: Path) -> Non
     place.contract("land__house", HOUSE.replace("to: floors, type: integer", "ignore: not asked"))
     send(place, "land__house", "house_20260301.csv", HOUSES + "东街,1,3,甲\n")
     verdict = send(place, "water__meter", "meter_20260302.csv", METERS + "A,东街,1,3,,,\n")
-    assert counted(place, verdict, KEYS) == (1, 1)
-    assert counted(place, verdict, SAME) == (0, 0)
+    found = checks(place, verdict)
+    assert counts(found[KEYS]) == (1, 1)
+    assert counts(found[SAME]) == (0, 0)
 
 
 def test_a_value_stored_in_another_type_is_compared_as_ours(tmp_path: Path) -> None:
@@ -316,46 +331,46 @@ def rows(n: int) -> str:
     return METERS + "".join(f"M{i},,,,,,\n" for i in range(n))
 
 
-def past(place: Town, counts: Mapping[str, int]) -> None:
+def past(place: Town, counts: Mapping[str, int], when: str) -> list[Verdict]:
+    """Files of these days, all taken at one moment."""
     for day, n in counts.items():
-        arrived = date.fromisoformat(day) + timedelta(days=1)
-        send(place, "water__meter", f"meter_{day.replace('-', '')}.csv", rows(n), f"{arrived}T08:30:00+08:00")
+        place.drop("water", f"meter_{day.replace('-', '')}.csv", rows(n))
+    with place.run(when) as run:
+        return intake(run, "water__meter")
 
 
 def test_rows_are_compared_with_the_median_of_the_days_before(tmp_path: Path) -> None:
     place = city(tmp_path, HISTORY.format(against="previous periods", last=3))
-    past(place, {"2026-03-02": 10, "2026-03-03": 40, "2026-03-04": 10})
-    first = {r["batch"]: r for r in place.tables()["quality.check"] if r["kind"] == "rows_against_history"}
-    assert {r["b"] for r in first.values()} == {0}, "three periods are needed"
-    few = send(place, "water__meter", "meter_20260305.csv", rows(6), "2026-03-06T08:30:00+08:00")
-    assert counted(place, few, "rows_against_history_previous_periods") == (0, 1)
+    days = {"2026-03-02": 10, "2026-03-03": 40, "2026-03-04": 10, "2026-03-05": 6, "2026-03-06": 13}
+    *early, few, usual = past(place, days, "2026-03-07T08:30:00+08:00")
+    check_id = "rows_against_history_previous_periods"
+    assert {counted(place, verdict, check_id) for verdict in early} == {(0, 0)}, "three periods are needed"
+    assert counted(place, few, check_id) == (0, 1)
     said = findings(place, few)["rows_unlike_before"]
     assert said["severity"] == "warn"
     for number in ("6 行", "10 行", "7 到 13"):
         assert number in said["message_zh"]
-    usual = send(place, "water__meter", "meter_20260306.csv", rows(13), "2026-03-07T08:30:00+08:00")
-    assert counted(place, usual, "rows_against_history_previous_periods") == (1, 1), "median of 40, 10 and 6"
+    assert counted(place, usual, check_id) == (1, 1), "median of 40, 10 and 6"
     corrected = send(place, "water__meter", "meter_20260305.csv", rows(9), "2026-03-08T08:30:00+08:00")
-    assert counted(place, corrected, "rows_against_history_previous_periods") == (1, 1), "against what was before that day"
+    assert counted(place, corrected, check_id) == (1, 1), "against what was before that day"
 
 
 def test_history_that_is_too_short_is_said(tmp_path: Path) -> None:
     place = city(tmp_path, HISTORY.format(against="same weekday", last=2))
-    past(place, {"2026-03-02": 4, "2026-03-03": 99, "2026-03-09": 5, "2026-03-10": 99})
-    early = findings(place, Verdict("water__meter@2026-03-09.v1", "", "", ""))["check_without_history"]
+    days = {"2026-03-02": 4, "2026-03-03": 99, "2026-03-09": 5, "2026-03-10": 99, "2026-03-16": 5}
+    _, _, second, _, third = past(place, days, "2026-03-17T08:30:00+08:00")
+    early = findings(place, second)["check_without_history"]
     assert "1 期" in early["message_zh"] and "2 are needed" in early["message_en"]
-    monday = send(place, "water__meter", "meter_20260316.csv", rows(5), "2026-03-17T08:30:00+08:00")
-    assert counted(place, monday, "rows_against_history_same_weekday") == (1, 1)
+    assert counted(place, third, "rows_against_history_same_weekday") == (1, 1)
 
 
 def test_a_held_or_superseded_batch_is_no_measure(tmp_path: Path) -> None:
     place = city(
         tmp_path, HISTORY.format(against="previous periods", last=1).replace("within: 30%", "within: 0.3, severity: hold")
     )
-    past(place, {"2026-03-02": 10})
-    held = send(place, "water__meter", "meter_20260303.csv", rows(100), "2026-03-04T08:30:00+08:00")
+    days = {"2026-03-02": 10, "2026-03-03": 100, "2026-03-04": 11}
+    _, held, again = past(place, days, "2026-03-05T08:30:00+08:00")
     assert held.state == "hold" and "100 行" in held.zh and "the median of 1 earlier periods is 10" in held.en
-    again = send(place, "water__meter", "meter_20260304.csv", rows(11), "2026-03-05T08:30:00+08:00")
     assert again.accepted
     with place.run("2026-03-06T08:30:00+08:00") as run:
         assert tables(rebuild(run, tmp_path / "new"))["quality.check"] == place.tables()["quality.check"]
