@@ -23,9 +23,11 @@ _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class CatalogError(Exception):
-    """The configuration is wrong. `str()` is the whole message, one problem per line."""
+    """The configuration is wrong. `str()` is the whole message, one problem per line. `at` is the place in the YAML that it
+    is about, such as `("expect", 2)`, where the message does not name the line itself."""
 
     exit_code = 10
+    at: tuple[int | str, ...] = ()
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -56,6 +58,11 @@ def build(model: type[M], data: Mapping[str, Any], path: Path) -> M:
         lines = _LineIndex(path)
         problems = sorted({_say(model, e, path, lines) for e in error.errors(include_url=False)})
         raise CatalogError("\n".join(problems)) from None
+
+
+def line_of(path: Path, location: Sequence[int | str]) -> int:
+    """The line of the file in which the key stands, or the nearest one that the file has: the others were inherited."""
+    return _LineIndex(path).line(location)
 
 
 def nearest(word: str, words: Sequence[str]) -> str:

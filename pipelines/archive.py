@@ -44,7 +44,8 @@ class Drop:
     finished (see `arrival.complete` of the contract), `manifest` what the sender declared, `mends` the batch whose refused
     rows it brings back mended. `companions` are the manifest and marker that came with it, name -> `stat`: one that is still
     there belongs to no later file. `clock_behind` is an arrival that the archive had noted and that our clock had yet to reach:
-    it was put back, and `arrived_at` is not to be relied on."""
+    it was put back, and `arrived_at` is not to be relied on. `beside` tells, for each other source that the gate compared the drop with,
+    its newest `drop` committed by then and the arrival up to which that is (`as_of`); None: it had nothing yet."""
 
     drop_id: str
     source: str
@@ -61,6 +62,7 @@ class Drop:
     mends: str | None = None
     companions: Mapping[str, str] = field(default_factory=dict)
     clock_behind: str | None = None
+    beside: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
 
     @property
     def arrival(self) -> datetime:
@@ -314,6 +316,12 @@ def pin(workspace: Workspace, drop: Drop, contract: Contract) -> Drop:
     pinned = replace(drop, contract_hash=contract.hash)
     _save(workspace, pinned, contract)
     return pinned
+
+
+def note_beside(workspace: Workspace, drop: Drop, beside: Mapping[str, Mapping[str, str] | None]) -> None:
+    """Note what other sources had in force when the gate judged a drop, so that a rebuild finds the same. No-op where it is noted."""
+    if drop.beside != beside:
+        _save(workspace, replace(drop, beside=beside), archived_contract(workspace, drop.contract_hash))
 
 
 def _save(workspace: Workspace, drop: Drop, contract: Contract) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+from catalog.contract import Contract, Expect
 from catalog.registry import Catalog
-from catalog.yaml_file import CatalogError
+from catalog.yaml_file import CatalogError, line_of, nearest
 from pipelines.clean import compile_contract
 from pipelines.rules import RuleError
 from pipelines.slots import schedule_of
-from quality.expectations import prepare
+from quality.expectations import kinds, prepare
+from quality.expectations.beyond import pairing
 from quality.gx import check_expectation
 
 
@@ -30,7 +35,11 @@ def check(catalog: Catalog) -> list[str]:
                 if prepared.kind == "gx":
                     check_expectation(prepared.expectation)  # imports Great Expectations, so only where a contract asks for it
         except (CatalogError, RuleError, ValueError) as error:
-            problems += [f"{path}: {line}" for line in str(error).splitlines()]
+            at = getattr(error, "at", ())
+            where = f"{path}:{line_of(path, at)}" if at else f"{path}"
+            problems += [f"{where}: {line}" for line in str(error).splitlines()]
+        else:
+            problems += _other_sources(catalog, contract, path)
         for line in contract.expect:
             table = line.options.get("table")
             if table and catalog.code_table(str(table)) is None:
@@ -50,3 +59,29 @@ def check(catalog: Catalog) -> list[str]:
                 f"{catalog.root / 'entities' / entity.id}.yaml: no source feeds it; write `entity: {entity.id}` into one"
             )
     return problems
+
+
+def _other_sources(catalog: Catalog, contract: Contract, path: Path) -> Iterator[str]:
+    """Sources and columns of theirs that the checks name: there, and of a type that can equal ours."""
+    for number, line in enumerate(contract.expect):
+        kind = kinds().get(line.kind)
+        if kind is None or kind.beyond != "source":
+            continue
+        pair = pairing(contract, line, _argument(line))
+        if pair.source not in catalog.contracts:
+            where = f"{path}:{line_of(path, ('expect', number, 'source'))}"
+            yield f"{where}: `{line.kind}` reads source `{pair.source}`{nearest(pair.source, list(catalog.contracts))}"
+            continue
+        types = {c.name: c.type for c in catalog.contract(pair.source).mapped}
+        for own, theirs in pair.theirs.items():
+            option = "column" if own in _argument(line) else "by"
+            where = f"{path}:{line_of(path, ('expect', number, option))}"
+            ours = contract.column(own).type
+            if theirs not in types:
+                yield f"{where}: `{line.kind}` reads column `{theirs}` of {pair.source}{nearest(theirs, list(types))}"
+            elif ours != types[theirs] and {ours, types[theirs]} != {"integer", "number"}:
+                yield f"{where}: `{own}` is {ours} here and `{theirs}` is {types[theirs]} in {pair.source}; give both one type"
+
+
+def _argument(line: Expect) -> list[str]:
+    return [str(n) for n in (line.argument if isinstance(line.argument, list) else [line.argument])]

@@ -18,6 +18,7 @@ import pyarrow as pa
 from catalog.contract import Contract
 from pipelines import archive
 from pipelines.batch import Batch, folder, is_staged, load, source_of
+from pipelines.beyond import looking_beyond
 from pipelines.clean import clean_staged, working
 from pipelines.collect import NO_PERIOD, drop_row
 from pipelines.compare import compare
@@ -27,6 +28,7 @@ from pipelines.reference import attach_calendar, attach_code_table
 from pipelines.run import Run
 from pipelines.slots import schedule_of
 from quality.expectations import Context, Prepared, prepare
+from quality.expectations.beyond import told
 from quality.finding import Finding, finding
 from quality.gx import Outcome, validate
 from quality.gx_result import validation_result
@@ -57,7 +59,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Counted:
-    """A and B of one check, with what Great Expectations said."""
+    """A and B of one check, with what Great Expectations said. `findings` name the first rows that break it; of a check about
+    the whole batch they tell its numbers, of one that was not evaluated why."""
 
     check: Prepared
     outcome: Outcome
@@ -84,7 +87,7 @@ class Counted:
 def gate(run: Run, batch_id: str) -> Verdict:
     """Judge one cleaned batch and commit it, whatever the verdict.
 
-    Reads    staging/<batch>/
+    Reads    staging/<batch>/; of sources that its checks name the rows in force, as of the moment noted beside the drop
     Writes   raw, quarantine, finding, check, ledger; std only where the verdict is pass or warn: a held batch never
              reaches std or base, and the last good data stay; before the commit, the result as Great Expectations writes it
     Rows     judged = accepted + refused, proved by clean and written to ledger.stage
@@ -135,7 +138,9 @@ def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
     arrived_on = datetime.fromisoformat(batch.arrived_at).astimezone(contract.arrival.zone).date()
     period = None if batch.period == NO_PERIOD else period_range(contract.arrival.cycle, batch.period)
     with working(run) as con:
-        checks = prepare(contract, Context(period, arrived_on, lambda name: attach_code_table(con, run.catalog, name)))
+        with looking_beyond(run, con, batch, contract) as beyond:
+            code_table = lambda name: attach_code_table(con, run.catalog, name)  # noqa: E731
+            checks = prepare(contract, Context(period, arrived_on, code_table, beyond))
         relations = {"columns": _columns_relation(con, batch, contract)}
         judged = folder(run.workspace, batch.batch) / "judged.parquet"
         if judged.is_file():
@@ -153,11 +158,14 @@ def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
         con.execute("SET enable_external_access = false")
         counted: list[Counted] = []
         for over, relation in relations.items():
-            asked = [c for c in checks if c.over == over]
+            asked = [c for c in checks if c.over == over and c.unevaluated is None]
             outcomes = validate(con, relation, [c.expectation for c in asked]) if asked else []
             counts = _counts(con, relation, asked) if over == "judged" else {}
             points = _points(con) if over == "slots" else 0.0
-            counted += [_count(c, o, counts, points, batch, contract) for c, o in zip(asked, outcomes, strict=True)]
+            for check, outcome in zip(asked, outcomes, strict=True):
+                done = _count(check, outcome, counts, points, batch, contract)
+                counted.append(_looked_beyond(con, relation, done, contract))
+            counted += [_unevaluated(c) for c in checks if c.over == over and c.unevaluated is not None]
         return _with_failing_rows(run, con, batch, contract, counted)
 
 
@@ -192,7 +200,9 @@ def _with_failing_rows(
     named: dict[str, list[tuple[str | None, int]]] = {}
     for check_id, sheet, row in rows:
         named.setdefault(check_id, []).append((sheet, row))
-    return [replace(c, findings=tuple(_breaks(c.check, contract, *at) for at in named.get(c.check.id, ()))) for c in counted]
+    return [
+        replace(c, findings=(*c.findings, *(_breaks(c.check, contract, *at) for at in named.get(c.check.id, ())))) for c in counted
+    ]
 
 
 def _breaks(check: Prepared, contract: Contract, sheet: str | None, row: int) -> Finding:
@@ -228,6 +238,32 @@ def _count(
             return Counted(check, outcome, present - unexpected, present)
         return Counted(check, outcome, max(0, kept - unexpected), given)
     return Counted(check, outcome, rows - unexpected, rows)
+
+
+def _looked_beyond(con: duckdb.DuckDBPyConnection, relation: str, counted: Counted, contract: Contract) -> Counted:
+    """The same with B as the check's own query counts it, the finding that tells the numbers of a failed one, and the statements
+    that filled what was read beside the batch."""
+    check, outcome = counted.check, counted.outcome
+    if outcome.error is not None:
+        return counted
+    if check.evaluated:
+        sql = check.evaluated.format(batch=relation)
+        [(b,)] = con.execute(sql).fetchall()
+        outcome = replace(outcome, statements=(*outcome.statements, sql))
+        counted = replace(counted, a=b - (outcome.unexpected_count or 0), b=b)
+    said: tuple[Finding, ...] = ()
+    if check.finding and not outcome.success:
+        found = con.execute(check.expectation.kwargs["unexpected_rows_query"].format(batch=relation))
+        names = [d[0] for d in found.description]
+        facts = dict(zip(names, found.fetchall()[0], strict=True))
+        said = (told(check.finding, contract, check.columns, facts, check.severity),)
+    return replace(counted, outcome=replace(outcome, statements=(*check.reads, *outcome.statements)), findings=said)
+
+
+def _unevaluated(check: Prepared) -> Counted:
+    """Nothing to be judged with: no elements, neither good nor bad."""
+    why = (check.unevaluated,) if check.unevaluated else ()
+    return Counted(check, Outcome(check.id, check.expectation.type, success=True, statements=check.reads), 0, 0, why)
 
 
 def _counts(con: duckdb.DuckDBPyConnection, relation: str, checks: Sequence[Prepared]) -> dict[tuple[str, ...], tuple[int, int]]:
@@ -293,6 +329,8 @@ def _verdict(batch: Batch, counted: Sequence[Counted]) -> Verdict:
     if holding or failing:
         zh = [f.message_zh for f in holding] + [f"检查项〔{c.check.zh}〕未达到下限：{_share(c)}。" for c in failing]
         en = [f.message_en for f in holding] + [f"Check ({c.check.en}) is below its floor: {_share(c)}." for c in failing]
+        zh += [f.message_zh for c in failing for f in c.findings if f.row is None]
+        en += [f.message_en for c in failing for f in c.findings if f.row is None]
         return Verdict(batch.batch, "hold", "".join(zh), " ".join(en))
     if not accepted:
         return Verdict(

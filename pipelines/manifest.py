@@ -4,9 +4,12 @@
     enterprise_20260302.csv.manifest.json      or enterprise_20260302.manifest.json
     enterprise_20260302.csv.ok
 
-    {"rows": 804, "columns": ["编号", "名称"], "digest": "sha256:6a49...", "encoding": "gb18030", "period": "2026-03-02"}
+    {"rows": 804, "columns": ["编号", "名称"], "digest": "sha256:6a49...", "encoding": "gb18030", "period": "2026-03-02",
+     "keys": 803, "sums": {"金额": "1234567.89"}}
 
-Every key is optional; `columns` may be a number, `sha256` and `md5` stand for `digest`, and there is `version`.
+Every key is optional; `columns` may be a number, `sha256` and `md5` stand for `digest`, and there is `version`. `keys` (how many
+different ones) and `sums` (by header or standard name) are compared where the contract expects it: keys_equal_declared,
+sum_equals_declared.
 """
 
 from __future__ import annotations
@@ -129,6 +132,10 @@ def declared(data: bytes) -> dict[str, Any]:
             if not isinstance(value, str | int) or isinstance(value, bool) or len(str(value)) > 100:
                 raise _wrong(key, value, "文本", "a text")
             found[key] = str(value).strip()
+    if said.get("keys") is not None:
+        found["keys"] = _count("keys", said["keys"])
+    if said.get("sums") is not None:
+        found["sums"] = _sums(json.loads(data.decode("utf-8-sig"), parse_float=str)["sums"])
     return found
 
 
@@ -143,6 +150,16 @@ def _count(key: str, value: Any) -> int:
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value.strip()):
         return int(value)
     raise _wrong(key, value, "一个整数", "a whole number")
+
+
+def _sums(value: Any) -> dict[str, str]:
+    """Column -> sum as it was written: a float would not keep its cents."""
+    if not isinstance(value, dict) or len(value) > 1000:
+        raise _wrong("sums", value, "{列名: 数}", "{column: number}")
+    for name, number in value.items():
+        if isinstance(number, bool) or not re.fullmatch(r"[+-]?[0-9]{1,28}([.][0-9]{1,8})?", str(number).strip()):
+            raise _wrong(f"sums.{name[:60]}", number, "一个数", "a number")
+    return {str(name): str(number).strip() for name, number in value.items()}
 
 
 def _digest(said: Mapping[str, Any]) -> str | None:

@@ -129,9 +129,10 @@ def _kind(name: str, kind: expectations.Kind) -> Sequence[Any]:
 
 
 def _takes(kind: expectations.Kind) -> str:
-    argument = {"none": "", "column": "a column", "columns": "two columns"}[kind.argument]
+    argument = {"none": "", "column": "a column", "columns": "two columns", "several": "a column or several"}[kind.argument]
     options = [f"`{name}`" + (" (optional)" if need == "optional" else "") for name, need in kind.options.items()]
-    return ", ".join([argument, *options] if argument else options)
+    takes = ", ".join([argument, *options] if argument else options)
+    return f"{takes}<br>`- {kind.example}`" if kind.example else takes
 
 
 def _section(title: str, about: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:

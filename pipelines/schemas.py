@@ -29,7 +29,7 @@ def contract_schema() -> str:
     columns["clean"] |= _calls(clean)
     columns["check"] |= _calls(check)
     schema["$defs"]["WrittenExpect"]["properties"] |= {name: {"description": kind.en} for name, kind in kinds().items()}
-    alone = [name for name, kind in kinds().items() if kind.argument == "none"]
+    alone = [name for name, kind in kinds().items() if kind.argument == "none" and "required" not in kind.options.values()]
     schema["properties"]["expect"]["items"]["anyOf"][0]["enum"] = alone
     return _text(schema, "Contract of one source")
 

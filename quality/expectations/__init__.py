@@ -9,6 +9,9 @@ that break it) and how A and B are counted from the result:
     bad_rows  B = rows sent; A = unexpected, the bad ones (0303, 0305)
     binary    B = 1; A = 1 where it holds
     points    B = slots; A = sum of their points
+    evaluated B = what `evaluated:` counts; A = B - unexpected
+
+What looks beyond the rows of the batch says so with `beyond:` (see `beyond.py`); where that is not at hand, A = B = 0.
 """
 
 from __future__ import annotations
@@ -27,33 +30,53 @@ from sqlglot import exp
 
 from catalog.contract import Column, Contract, Expect
 from catalog.yaml_file import CatalogError, build, nearest, read_mapping
+from quality.expectations.beyond import (
+    Beyond,
+    Words,
+    declared_words,
+    history_words,
+    known,
+    parts_words,
+    quoted,
+    source_words,
+    totals_words,
+)
+from quality.finding import Finding
 from quality.gx import Expectation
 
 Over = Literal["judged", "columns", "slots"]
-Counts = Literal["rows", "given", "values", "bad_rows", "binary", "points"]
+Counts = Literal["rows", "given", "values", "bad_rows", "binary", "points", "evaluated"]
 
 
 class Kind(BaseModel):
-    """One expectation kind as its file declares it."""
+    """One expectation kind as its file declares it. `example` is a line of a contract, for kinds that need more than a column."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     zh: str
     en: str
-    argument: Literal["none", "column", "columns"] = "none"
+    argument: Literal["none", "column", "columns", "several"] = "none"
     options: dict[str, Literal["required", "optional"]] = {}
     over: Over = "judged"
+    beyond: Literal["source", "history", "declared"] | None = None
+    example: str | None = None
     indicator: str
     weight: int
     gx: str | None = None
     kwargs: dict[str, Any] = {}
     sql: str | None = None
+    evaluated: str | None = None
+    finding: str | None = None
     counts: Counts
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One check of a contract, ready to run: what GX gets, how A and B are counted, what it weighs."""
+    """One check of a contract, ready to run: what GX gets, how A and B are counted, what it weighs.
+
+    `evaluated` counts B where the kind has a query of its own for it, `finding` is told with the row that the failed SQL gives.
+    `reads` filled what the check reads beside the batch; `unevaluated` says why it cannot be judged here: it is not run.
+    """
 
     id: str
     kind: str
@@ -69,15 +92,20 @@ class Prepared:
     counts: Counts
     columns: tuple[str, ...]
     expectation: Expectation
+    evaluated: str | None = None
+    finding: str | None = None
+    reads: tuple[str, ...] = ()
+    unevaluated: Finding | None = None
 
 
 @dataclass(frozen=True)
 class Context:
-    """What only the batch knows: its period, its day of arrival, where code tables stand on the connection."""
+    """What only the batch knows: its period, its day of arrival, where code tables stand on the connection, what lies beyond."""
 
     period: tuple[date, date] | None = None
     arrived_on: date | None = None
     code_table: Callable[[str], str] = field(default=lambda name: f'"code_{name}"')
+    beyond: Beyond = field(default_factory=Beyond)
 
 
 @cache
@@ -91,7 +119,7 @@ def prepare(contract: Contract, context: Context | None = None) -> list[Prepared
 
     Derived unless written: columns_as_declared, no_dirty_rows, punctuality; key_is_unique with a key; value_is_present
     for each required or key column; value_is_valid for each column that has rules, checks or a type.
-    Raises CatalogError for an unknown name, column or option, with the nearest valid word.
+    Raises CatalogError for an unknown name, column or option, with the nearest valid word; `at` says in which line.
     """
     context = context or Context()
     lines = list(contract.expect)
@@ -99,7 +127,13 @@ def prepare(contract: Contract, context: Context | None = None) -> list[Prepared
     for line in _derived(contract):
         if (line.kind, str(line.argument)) not in written:
             lines.append(line)
-    prepared = [_prepare(contract, line, context) for line in lines]
+    prepared = []
+    for number, line in enumerate(lines):
+        try:
+            prepared.append(_prepare(contract, line, context))
+        except CatalogError as error:
+            error.at = ("expect", number)
+            raise
     ids = [p.id for p in prepared]
     for check in ids:
         if ids.count(check) > 1:
@@ -137,22 +171,39 @@ def _prepare(contract: Contract, line: Expect, context: Context) -> Prepared:
     for option, need in kind.options.items():
         if need == "required" and option not in line.options:
             raise CatalogError(f"{contract.id}: `{line.kind}` needs `{option}`, as in {{{line.kind}: ..., {option}: ...}}")
-    shown = {"argument": "、".join(_shown(contract, c) for c in columns), **line.options}
-    check_id = line.id or "_".join([line.kind, *columns])
+    beyond = _beyond(contract, line, kind, columns, context)
+    zh = kind.zh.format(**line.options | {"argument": "、".join(_shown(contract, c) for c in columns), **beyond.zh})
+    en = kind.en.format(**line.options | {"argument": ", ".join(columns), **beyond.en})
+    check_id = line.id or "_".join([line.kind, *columns, *str(line.options.get("against", "")).split()])
+    evaluated = None
     if kind.sql is not None:
-        words = {**_words(contract, line, columns, context)}
+        words = {**_words(contract, line, columns, context), **beyond.words}
         query = _filled(kind.sql, words)
+        evaluated = _filled(kind.evaluated, words).strip() if kind.evaluated else None
         expectation = Expectation(check_id, "unexpected_rows_expectation", {"unexpected_rows_query": query.strip()})
     else:
         values = {"argument": columns[0] if columns else "", **line.options}
         kwargs = {name: _value(template, values) for name, template in kind.kwargs.items()}
         expectation = Expectation(check_id, kind.gx or "", {k: v for k, v in kwargs.items() if v is not None})
     return Prepared(
-        id=check_id, kind=line.kind, zh=kind.zh.format(**shown), en=kind.en.format(**{**shown, "argument": ", ".join(columns)}),
+        id=check_id, kind=line.kind, zh=zh, en=en,
         indicator=line.indicator or kind.indicator, weight=line.weight or kind.weight, severity=line.severity,
-        floor=line.floor, target=line.target, major=line.major, over=kind.over, counts=kind.counts, columns=columns,
-        expectation=expectation,
+        floor=line.floor, target=line.target, major=line.major, over=kind.over, counts=kind.counts,
+        columns=(*columns, *beyond.columns), expectation=expectation, evaluated=evaluated, finding=kind.finding,
+        reads=beyond.reads, unevaluated=beyond.unevaluated(zh, en) if beyond.unevaluated else None,
     )  # fmt: skip
+
+
+def _beyond(contract: Contract, line: Expect, kind: Kind, columns: Sequence[str], context: Context) -> Words:
+    if kind.beyond == "source":
+        return source_words(contract, line, columns, context.beyond)
+    if kind.beyond == "history":
+        return history_words(contract, line, columns, context.beyond)
+    if kind.beyond == "declared":
+        return declared_words(contract, line, columns, context.beyond)
+    if "parts" in kind.options:
+        return parts_words(contract, line, columns)
+    return totals_words(contract, line, columns) if "total" in kind.options else Words()
 
 
 def _gallery(contract: Contract, line: Expect) -> Prepared:
@@ -162,7 +213,7 @@ def _gallery(contract: Contract, line: Expect) -> Prepared:
     options = dict(line.options)
     columns = tuple(v for k in ("column", "column_A", "column_B") if (v := options.get(k)))
     columns += tuple(options.get("column_list") or ())
-    _known(contract, columns)
+    known(contract, columns)
     check_id = line.id or "_".join([str(line.argument).removeprefix("expect_"), *columns])
     rowwise = str(line.argument).startswith(
         (
@@ -228,19 +279,17 @@ def _columns(contract: Contract, line: Expect, kind: Kind) -> tuple[str, ...]:
         if not isinstance(line.argument, str):
             raise CatalogError(f"{contract.id}: `{line.kind}` needs a column, as in {{{line.kind}: issued_on}}")
         columns: tuple[str, ...] = (line.argument,)
+    elif kind.argument == "several":
+        names = line.argument if isinstance(line.argument, list) else [line.argument]
+        if not names or not all(isinstance(n, str) for n in names):
+            raise CatalogError(f"{contract.id}: `{line.kind}` needs a column, or several as in {{{line.kind}: [a, b]}}")
+        columns = tuple(names)
     else:
         if not isinstance(line.argument, list) or len(line.argument) != 2:
             raise CatalogError(f"{contract.id}: `{line.kind}` needs two columns, as in {{{line.kind}: [a, b]}}")
         columns = tuple(str(c) for c in line.argument)
-    _known(contract, columns)
+    known(contract, columns)
     return columns
-
-
-def _known(contract: Contract, columns: Sequence[str]) -> None:
-    names = [c.name for c in contract.mapped]
-    for column in columns:
-        if column not in names:
-            raise CatalogError(f"{contract.id}: `expect` names column `{column}`{nearest(column, names)}")
 
 
 def _shown(contract: Contract, name: str) -> str:
@@ -253,18 +302,18 @@ def _words(contract: Contract, line: Expect, columns: Sequence[str], context: Co
     needed = [c for c in keys if c.refuses_missing]
     words = {
         "batch": "{batch}",
-        "argument": _quoted(columns[0]) if columns else "",
-        "keys": ", ".join(_quoted(c.name) for c in keys),
+        "argument": quoted(columns[0]) if columns else "",
+        "keys": ", ".join(quoted(c.name) for c in keys),
         "same_key": " AND ".join(f"{_joined(c)}" for c in keys) or "FALSE",
-        "key_incomplete": " OR ".join(f"t.{_quoted(c.name)} IS NULL" for c in needed) or "FALSE",
-        "all_columns": ", ".join(_quoted(c.name) for c in contract.mapped),
+        "key_incomplete": " OR ".join(f"t.{quoted(c.name)} IS NULL" for c in needed) or "FALSE",
+        "all_columns": ", ".join(quoted(c.name) for c in contract.mapped),
         "period_first": _date(context.period[0] if context.period else None),
         "period_last": _date(context.period[1] if context.period else None),
     }
-    words |= {str(i): _quoted(c) for i, c in enumerate(columns)}
+    words |= {str(i): quoted(c) for i, c in enumerate(columns)}
     if "table" in line.options:
         words["code_table"] = context.code_table(str(line.options["table"]))
-    if "within" in line.options:
+    if line.kind == "record_lag":
         words |= _within(contract, str(line.options["within"]), context)
     return words
 
@@ -272,7 +321,7 @@ def _words(contract: Contract, line: Expect, columns: Sequence[str], context: Co
 def _joined(column: Column) -> str:
     # Equality lets DuckDB build a hash join; only parts that may be blank need blank to equal blank.
     operator = "=" if column.refuses_missing else "IS NOT DISTINCT FROM"
-    return f"t.{_quoted(column.name)} {operator} d.{_quoted(column.name)}"
+    return f"t.{quoted(column.name)} {operator} d.{quoted(column.name)}"
 
 
 def _within(contract: Contract, text: str, context: Context) -> dict[str, str]:
@@ -298,10 +347,6 @@ def _value(template: Any, values: Mapping[str, Any]) -> Any:
     if found := re.fullmatch(r"\{(\w+)\}", template):
         return values.get(found.group(1))
     return template.format(**values)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _date(day: date | None) -> str:

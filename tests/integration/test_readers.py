@@ -28,6 +28,7 @@ from pipelines.gate import Verdict
 from pipelines.readers import workbook_parts
 from pipelines.readers.text import GB18030_2022
 from pipelines.rules import rule_catalogue
+from quality import expectations
 from quality.finding import kinds
 from tests.support import Town, town
 from warehouse.lake import literal
@@ -457,9 +458,10 @@ def test_thousands_of_broken_rows_are_told_but_not_all_listed(office: Town, days
 
 
 def test_every_code_in_the_source_has_its_words() -> None:
-    """Codes of readers and stages, and those that rules name in their headers; and no entry that nobody uses."""
+    """Codes of readers and stages, those that rules and expectation kinds name; and no entry that nobody uses."""
     root = Path(__file__).parents[2]
     used = {code for rule in rule_catalogue() for code in rule.findings.values()}
+    used |= {kind.finding for kind in expectations.kinds().values() if kind.finding}
     for path in [*(root / "pipelines").rglob("*.py"), *(root / "quality").rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
         used |= {code for code in re.findall(r'"([a-z_0-9]+)"', text) if code in kinds()}
