@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from catalog.contract import Contract, load_contract
 from catalog.entity import Entity, load_entity
+from catalog.waiver import Waiver, load_waivers
 from catalog.yaml_file import CatalogError, nearest
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ SHIPPED = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Catalog:
-    """A folder with `sources/`, `entities/` and, where the user adds code tables, `standards/`."""
+    """A folder with `sources/`, `entities/` and, where the user has any, code tables in `standards/` and `waivers/`."""
 
     root: Path
 
@@ -55,6 +56,16 @@ class Catalog:
         if source not in self.contracts:
             raise CatalogError(f"no source `{source}` in {self.root / 'sources'}{nearest(source, list(self.contracts))}")
         return self.contracts[source]
+
+    @cached_property
+    def waivers(self) -> Mapping[str, tuple[Waiver, ...]]:
+        """Source -> its waivers, for every file in `waivers/`."""
+        return self._load("waivers", load_waivers)
+
+    def waivers_of(self, source: str) -> tuple[Waiver, ...]:
+        """The waivers of one source, read alone as its contract is."""
+        path = self.root / "waivers" / f"{source}.yaml"
+        return load_waivers(path) if path.is_file() else ()
 
     def entity(self, entity: str) -> Entity:
         if entity not in self.entities:

@@ -65,6 +65,11 @@ def line_of(path: Path, location: Sequence[int | str]) -> int:
     return _LineIndex(path).line(location)
 
 
+def place(path: Path, *location: int | str) -> str:
+    """`<file>:<line>` of a key, for what is found wrong only beside other files: a source, a column, a code."""
+    return f"{path}:{line_of(path, location)}"
+
+
 def nearest(word: str, words: Sequence[str]) -> str:
     """`; did you mean X?` or the whole list where nothing is near."""
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)

@@ -45,7 +45,8 @@ class Drop:
     rows it brings back mended. `companions` are the manifest and marker that came with it, name -> `stat`: one that is still
     there belongs to no later file. `clock_behind` is an arrival that the archive had noted and that our clock had yet to reach:
     it was put back, and `arrived_at` is not to be relied on. `beside` tells, for each other source that the gate compared the drop with,
-    its newest `drop` committed by then and the arrival up to which that is (`as_of`); None: it had nothing yet."""
+    its newest `drop` committed by then and the arrival up to which that is (`as_of`); None: it had nothing yet. `waivers` are
+    those of the source that stood on the day of arrival (`pipelines/waivers.py`)."""
 
     drop_id: str
     source: str
@@ -63,6 +64,7 @@ class Drop:
     companions: Mapping[str, str] = field(default_factory=dict)
     clock_behind: str | None = None
     beside: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
+    waivers: Sequence[Mapping[str, Any]] = ()
 
     @property
     def arrival(self) -> datetime:
@@ -309,11 +311,13 @@ def _record(
     return drop
 
 
-def pin(workspace: Workspace, drop: Drop, contract: Contract) -> Drop:
-    """Note under which contract a drop is processed, so that a rebuild uses the same. No-op where it is noted."""
-    if drop.contract_hash == contract.hash:
+def pin(workspace: Workspace, drop: Drop, contract: Contract, waivers: Sequence[Mapping[str, Any]] | None = None) -> Drop:
+    """Note under which contract and waivers a drop is processed, so that a rebuild uses the same. No-op where it is noted.
+    `waivers` None: those that are noted already."""
+    wanted = drop.waivers if waivers is None else waivers
+    if drop.contract_hash == contract.hash and list(drop.waivers) == list(wanted):
         return drop
-    pinned = replace(drop, contract_hash=contract.hash)
+    pinned = replace(drop, contract_hash=contract.hash, waivers=list(wanted))
     _save(workspace, pinned, contract)
     return pinned
 

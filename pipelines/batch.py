@@ -18,7 +18,7 @@ class Batch:
     """What collect learned. `batch` is the id: `<source>@<period>.v<version>`.
 
     `repeats` are rows of ledger.drop: the same bytes once more, before this batch was committed. `profile` tells per header
-    what kind of values came, for comparison with the next file.
+    what kind of values came, for comparison with the next file. `waivers` are those that stood when the file arrived.
     """
 
     batch: str
@@ -45,6 +45,7 @@ class Batch:
     handshake: str = "quiet"
     mends: str | None = None
     profile: Mapping[str, Any] = field(default_factory=dict)
+    waivers: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def held_by_file(self) -> bool:
@@ -86,5 +87,6 @@ def load(workspace: Workspace, batch: str) -> Batch:
             "stages": tuple(data["stages"]),
             "statements": tuple((a, b, c) for a, b, c in data["statements"]),
             "repeats": tuple(data["repeats"]),
+            "waivers": tuple(data.get("waivers", ())),
         }
     )

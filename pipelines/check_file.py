@@ -23,6 +23,7 @@ from pipelines.manifest import companions
 from pipelines.mend_mark import marked_batch
 from pipelines.receipt import deliver, outbox_folder
 from pipelines.run import Run, open_run
+from pipelines.waivers import waivers_of
 from quality.finding import Finding, finding
 from quality.reports.words import word
 
@@ -65,6 +66,7 @@ def check_file(
 
 
 def _judged(run: Run, contract: Contract, path: Path) -> tuple[dict[str, Any], Path]:
+    waivers = waivers_of(run.catalog, contract)
     landing = run.workspace.landing / contract.department.id
     landing.mkdir(parents=True)
     landed = landing / path.name
@@ -79,7 +81,7 @@ def _judged(run: Run, contract: Contract, path: Path) -> tuple[dict[str, Any], P
         said.append(finding("file_name_unexpected", name=drop.file_name, patterns=patterns))
         if contract.period.from_ == "file_name" and read_period(contract, drop) is None:
             contract = _without_period(contract)
-    for batch in stage(run, contract, [drop]):
+    for batch in stage(run, contract, [drop], waivers):
         if said:
             staged = load(run.workspace, batch)
             save(run.workspace, replace(staged, findings=(*said, *staged.findings)))

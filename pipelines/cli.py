@@ -326,6 +326,31 @@ def receipts(
         console.print("No receipts yet: drop a file, then dmp run")
 
 
+@app.command()
+def findings(
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    now: Now = None,
+    json_: Json = False,
+) -> None:
+    """What keeps going wrong: per source, code and column since when, when last, the trend, and which waivers cover it."""
+    from pipelines.findings_over_time import over_time
+    from pipelines.findings_table import as_data, findings_table, waivers_table
+
+    with _run(now) as run:
+        found = over_time(run, source)
+    if json_:
+        _say(as_data(found))
+        return
+    console = _console()
+    for name, one in found.items():
+        if one.findings:
+            console.print(findings_table(name, one))
+        if one.waivers:
+            console.print(waivers_table(name, one))
+    if not any(one.findings for one in found.values()):
+        console.print("Nothing was found wrong.")
+
+
 @app.command("check")
 def check_(
     file: Annotated[Path, typer.Argument(help="The file as it would be sent.")],
@@ -433,11 +458,14 @@ def contract_history(source: Annotated[str, typer.Argument(help="A source.")], j
 
 
 @contract_app.command("schema")
-def contract_schema_(entity: Annotated[bool, typer.Option(help="Of entities instead.")] = False) -> None:
+def contract_schema_(
+    entity: Annotated[bool, typer.Option(help="Of entities instead.")] = False,
+    waiver: Annotated[bool, typer.Option(help="Of waivers instead.")] = False,
+) -> None:
     """Print the JSON Schema of contracts, for completion in editors (kept in catalog/contract.schema.json)."""
-    from pipelines.schemas import contract_schema, entity_schema
+    from pipelines.schemas import contract_schema, entity_schema, waiver_schema
 
-    print(entity_schema() if entity else contract_schema(), end="")  # noqa: T201
+    print(waiver_schema() if waiver else entity_schema() if entity else contract_schema(), end="")  # noqa: T201
 
 
 @app.command()

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from catalog.contract import Contract
+from catalog.waiver import Waiver
 from pipelines import archive, drift, manifest, mend
 from pipelines.archive import Drop
 from pipelines.batch import Batch, batch_id, folder, load, save
@@ -18,6 +19,7 @@ from pipelines.manifest import period_declared
 from pipelines.readers import read
 from pipelines.readers.rows import Reading
 from pipelines.run import Run
+from pipelines.waivers import standing, waivers_of
 from quality.finding import finding
 from quality.timeliness import period_of
 from warehouse.commit import Commit, commit
@@ -48,11 +50,11 @@ def collect(run: Run, source: str) -> list[str]:
         for path in archive.waiting(run, contract):
             archive.take(run, contract, path)
         archive.tidy(run, contract)
-        return stage(run, contract, archive.drops(run.workspace, source))
+        return stage(run, contract, archive.drops(run.workspace, source), waivers_of(run.catalog, contract))
 
 
-def stage(run: Run, contract: Contract, drops: list[Drop]) -> list[str]:
-    """Read every drop that the ledger does not know, in order of arrival."""
+def stage(run: Run, contract: Contract, drops: list[Drop], waivers: Sequence[Waiver] | None = None) -> list[str]:
+    """Read every drop that the ledger does not know, in order of arrival. `waivers` None: each under those it had before."""
     if not drops:
         return []
     with one_moment(run.con):
@@ -68,7 +70,8 @@ def stage(run: Run, contract: Contract, drops: list[Drop]) -> list[str]:
             continue
         if drop.mends and batches:
             break  # what it mends may be among these, and is judged first
-        drop = archive.pin(run.workspace, drop, contract)
+        stood = None if waivers is None else standing(waivers, contract, drop.arrival)
+        drop = archive.pin(run.workspace, drop, contract, stood)
         period = (mend.period_of(run, drop) if drop.mends else read_period(contract, drop)) or NO_PERIOD
         version, *content = latest.get(period, (0, "", "", ""))
         if content == [drop.sha256, contract.hash, manifest.declaration(drop.manifest)]:
@@ -209,7 +212,7 @@ def _batch(drop: Drop, batch: str, period: str, version: int, reading: Reading, 
         sha256=drop.sha256, arrived_at=drop.arrived_at, contract_hash=drop.contract_hash, run=drop.run,
         encoding=reading.encoding, dialect=reading.dialect, header=reading.header, present=reading.present,
         records=reading.records, rows=reading.rows, other=reading.other, findings=reading.findings, stages=proofs,
-        handshake=drop.handshake, mends=drop.mends,
+        handshake=drop.handshake, mends=drop.mends, waivers=tuple(drop.waivers),
     )  # fmt: skip
 
 

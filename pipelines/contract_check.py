@@ -11,6 +11,7 @@ from catalog.yaml_file import CatalogError, line_of, nearest
 from pipelines.clean import compile_contract
 from pipelines.rules import RuleError
 from pipelines.slots import schedule_of
+from pipelines.waivers import waiver_problems
 from quality.expectations import kinds, prepare
 from quality.expectations.beyond import pairing
 from quality.gx import check_expectation
@@ -53,6 +54,7 @@ def check(catalog: Catalog) -> list[str]:
                 for c in contract.mapped
                 if types.get(c.name, "text") not in ("text", c.type) and (c.type, types[c.name]) != ("integer", "number")
             ]
+    problems += waiver_problems(catalog)
     for entity in catalog.entities.values():
         if not catalog.sources_of(entity.id):
             problems.append(

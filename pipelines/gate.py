@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from catalog.contract import Contract
-from pipelines import archive
+from pipelines import archive, waivers
 from pipelines.batch import Batch, folder, is_staged, load, source_of
 from pipelines.beyond import looking_beyond
 from pipelines.clean import clean_staged, working
@@ -27,6 +27,7 @@ from pipelines.readers.rows import SPELLED_OUT
 from pipelines.reference import attach_calendar, attach_code_table
 from pipelines.run import Run
 from pipelines.slots import schedule_of
+from pipelines.waivers import Cover
 from quality.expectations import Context, Prepared, prepare
 from quality.expectations.beyond import told
 from quality.finding import Finding, finding
@@ -60,13 +61,15 @@ class Verdict:
 @dataclass(frozen=True)
 class Counted:
     """A and B of one check, with what Great Expectations said. `findings` name the first rows that break it; of a check about
-    the whole batch they tell its numbers, of one that was not evaluated why."""
+    the whole batch they tell its numbers, of one that was not evaluated why. `waived_by`: the waivers
+    for which a failing one is no news."""
 
     check: Prepared
     outcome: Outcome
     a: float
     b: float
     findings: tuple[Finding, ...] = ()
+    waived_by: tuple[str, ...] = ()
 
     @property
     def x(self) -> float | None:
@@ -101,8 +104,9 @@ def gate(run: Run, batch_id: str) -> Verdict:
             batch = clean_staged(run, batch)  # another run has collected the same drop again since
         contract = archive.archived_contract(run.workspace, batch.contract_hash)
         counted = judge_batch(run, batch, contract)
+        covered = _cover(run, batch, contract)  # before the findings of the checks: those go with their checks
         batch = replace(batch, findings=(*batch.findings, *(f for c in counted for f in c.findings)))
-        verdict = _verdict(batch, counted)
+        verdict = _verdict(batch, counted, covered)
         std = folder(run.workspace, batch_id) / "std.parquet"
         with one_moment(run.con):
             if verdict.accepted and (compared := compare(run, batch, contract, std)):
@@ -111,7 +115,7 @@ def gate(run: Run, batch_id: str) -> Verdict:
                     (*batch.statements, ("gate", "rows before and after", compared[1])),
                 )
                 batch = replace(batch, stages=stages, statements=statements)
-            change = _commit(run, batch, contract, counted, verdict)
+            change = _commit(run, batch, contract, counted, covered, verdict)
         checked = [(c.check.expectation, c.outcome) for c in counted]
         result = validation_result(checked, batch.source, {"batch": batch.batch, "period": batch.period})
         write_atomically(run.workspace.validations / batch.source / f"{batch.batch}.json", result.encode())
@@ -166,6 +170,7 @@ def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
                 done = _count(check, outcome, counts, points, batch, contract)
                 counted.append(_looked_beyond(con, relation, done, contract))
             counted += [_unevaluated(c) for c in checks if c.over == over and c.unevaluated is not None]
+        counted = waivers.excused(con, batch, contract, counted, folder(run.workspace, batch.batch))
         return _with_failing_rows(run, con, batch, contract, counted)
 
 
@@ -321,8 +326,17 @@ def _earliest(con: duckdb.DuckDBPyConnection, contract: Contract, relations: Map
     return max(min([*found, arrived_on]), date(1990, 1, 1))
 
 
-def _verdict(batch: Batch, counted: Sequence[Counted]) -> Verdict:
-    """Hold for a finding or a check that says so, and for a file of which no row could be taken."""
+def _cover(run: Run, batch: Batch, contract: Contract) -> Cover:
+    out = next((s["rows_out"] for s in batch.stages if s["stage"] == "clean"), {"refused": 0})
+    if not batch.waivers:
+        return waivers.nothing_covered(batch, out["refused"])
+    with working(run) as con:
+        return waivers.cover(con, batch, contract, folder(run.workspace, batch.batch), out["refused"])
+
+
+def _verdict(batch: Batch, counted: Sequence[Counted], covered: Cover) -> Verdict:
+    """Hold for a finding or a check that says so, and for a file of which no row could be taken. What is waived is told and
+    turns nothing."""
     holding = [f for f in batch.findings if f.severity == "hold"]
     failing = [c for c in counted if c.holds_back]
     accepted = next((s["rows_out"]["accepted"] for s in batch.stages if s["stage"] == "clean"), 0)
@@ -340,13 +354,21 @@ def _verdict(batch: Batch, counted: Sequence[Counted]) -> Verdict:
             "No row could be accepted; see the findings, correct the rows and send the file again.",
         )
     refused = batch.rows - accepted
-    wrong = [c for c in counted if not c.outcome.success]
-    if refused or wrong or any(f.severity != "note" for f in batch.findings):
+    wrong = [c for c in counted if not c.outcome.success and not c.waived_by]
+    zh_waived, en_waived = waivers.told(batch, covered, counted)
+    if covered.refused or wrong or covered.told:
         return Verdict(
             batch.batch,
             "warn",
-            f"已接收 {accepted} 行，拒收 {refused} 行；{len(wrong)} 项检查有问题，见问题清单。",
-            f"{accepted} rows accepted, {refused} refused; {len(wrong)} checks found something, see the findings.",
+            f"已接收 {accepted} 行，拒收 {refused} 行；{len(wrong)} 项检查有问题，见问题清单。{zh_waived}",
+            f"{accepted} rows accepted, {refused} refused; {len(wrong)} checks found something, see the findings.{en_waived}",
+        )
+    if zh_waived:
+        return Verdict(
+            batch.batch,
+            "pass",
+            f"已接收 {accepted} 行，拒收 {refused} 行；没有未获豁免的问题。{zh_waived}",
+            f"{accepted} rows accepted, {refused} refused; nothing is wrong that is not waived.{en_waived}",
         )
     return Verdict(batch.batch, "pass", f"已接收全部 {accepted} 行。", f"All {accepted} rows accepted.")
 
@@ -357,7 +379,9 @@ def _share(counted: Counted) -> str:
     return f"{counted.x:.6f} < {1 if counted.check.floor is None else counted.check.floor}"
 
 
-def _commit(run: Run, batch: Batch, contract: Contract, counted: Sequence[Counted], verdict: Verdict) -> Commit:
+def _commit(
+    run: Run, batch: Batch, contract: Contract, counted: Sequence[Counted], covered: Cover, verdict: Verdict
+) -> Commit:
     place = folder(run.workspace, batch.batch)
     files: dict[str, tuple[Columns, Path]] = {}
     staged = {"raw": f"raw.{batch.source}", "finding": "quality.finding", "quarantine": "quarantine.row",
@@ -389,6 +413,7 @@ def _commit(run: Run, batch: Batch, contract: Contract, counted: Sequence[Counte
         rows={
             "quality.finding": [_finding_row(batch, f) for f in batch.findings],
             "quality.check": [_check_row(batch, c) for c in counted],
+            "quality.waiver": waivers.waiver_rows(batch, covered, counted),
             "ledger.drop": [drop, *batch.repeats],
             "ledger.batch": [_batch_row(run, batch, contract, verdict)],
             "ledger.stage": [_stage_row(batch, s) for s in batch.stages],

@@ -12,7 +12,7 @@ from pipelines.cli import app
 from pipelines.conformance_page import conformance_page
 from pipelines.readers import READERS
 from pipelines.rules import Rule, rule_catalogue
-from pipelines.schemas import contract_schema, entity_schema
+from pipelines.schemas import contract_schema, entity_schema, waiver_schema
 from quality import expectations, finding
 from quality.dimensions import DIMENSIONS, SUB_INDICATORS
 from quality.timeliness import CYCLES
@@ -30,6 +30,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "gx-conformance.md": conformance_page(),
         CATALOG / "contract.schema.json": contract_schema(),
         CATALOG / "entity.schema.json": entity_schema(),
+        CATALOG / "waiver.schema.json": waiver_schema(),
     }
 
 
@@ -53,8 +54,8 @@ def reference() -> str:
             "Finding codes",
             "What can be wrong with what was sent (`quality/findings.yaml`). A code is stable for ever. "
             "note: kept, told · warn: kept, scored · refuse: the row goes to quarantine · hold: the batch stops.",
-            ("code", "severity", "中文", "English"),
-            ([f"`{k.code}`", k.severity, k.zh, k.en] for k in finding.kinds().values()),
+            ("code", "title", "severity", "sub-indicator", "中文", "English", "what to do"),
+            (_code(k) for k in finding.kinds().values()),
         ),
         *_section(
             "Rules",
@@ -116,6 +117,12 @@ def _parameter(parameter: Any) -> str:
     if parameter.param_type_name == "option":
         return f"`{parameter.opts[0]}` {parameter.help or ''}".strip()
     return f"`{(parameter.metavar or parameter.name).upper()}` {getattr(parameter, 'help', None) or ''}".strip()
+
+
+def _code(kind: finding.Kind) -> Sequence[Any]:
+    zh, en = kind.zh.removesuffix(kind.advice_zh), kind.en.removesuffix(kind.advice_en)
+    return [f"`{kind.code}`", f"{kind.title_zh}<br>{kind.title_en}", kind.severity, kind.indicator or "", zh, en,
+            "<br>".join(part for part in (kind.advice_zh, kind.advice_en) if part)]  # fmt: skip
 
 
 def _rule(rule: Rule) -> Sequence[Any]:

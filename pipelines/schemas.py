@@ -1,4 +1,4 @@
-"""JSON Schemas of the two kinds of YAML in a catalogue, for completion and early warning in editors.
+"""JSON Schemas of the three kinds of YAML in a catalogue, for completion and early warning in editors.
 
 They know every key, and every rule and expectation by name. What is missing they leave to `dmp contract check`: a key may
 be taken over through `like:`.
@@ -12,8 +12,10 @@ from typing import Any
 
 from catalog.contract import Contract
 from catalog.entity import Entity
+from catalog.waiver import WaiverFile
 from pipelines.rules import rule_catalogue
 from quality.expectations import kinds
+from quality.finding import kinds as finding_kinds
 
 
 def contract_schema() -> str:
@@ -39,6 +41,14 @@ def entity_schema() -> str:
     schema = Entity.model_json_schema(by_alias=True)
     schema["required"].remove("id")
     return _text(schema, "Merged entity")
+
+
+def waiver_schema() -> str:
+    """Of `waivers/<source>.yaml`."""
+    schema = WaiverFile.model_json_schema(by_alias=True)
+    waivable = [code for code, kind in finding_kinds().items() if kind.severity != "hold"]
+    schema["$defs"]["Waiver"]["properties"]["code"]["anyOf"][0]["enum"] = waivable
+    return _text(schema, "Waivers of one source")
 
 
 def _calls(names: Sequence[str]) -> dict[str, Any]:

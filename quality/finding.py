@@ -16,12 +16,22 @@ import yaml
 
 @dataclass(frozen=True)
 class Kind:
-    """One entry of the catalogue. `zh` and `en` are sentences with {placeholders}."""
+    """One entry of the catalogue. `zh` and `en` are whole sentences with {placeholders}, the advice at their end; `indicator` is a
+    sub-indicator of GB/T 36344 or None; the advice is empty where nothing is to be done."""
 
     code: str
     severity: str
     zh: str
     en: str
+    title_zh: str
+    title_en: str
+    indicator: str | None = None
+    advice_zh: str = ""
+    advice_en: str = ""
+
+    @property
+    def dimension(self) -> str | None:
+        return self.indicator and self.indicator[:2]
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,16 @@ class Finding:
 def kinds() -> Mapping[str, Kind]:
     """Every finding code the platform can report."""
     text = (Path(__file__).parent / "findings.yaml").read_text(encoding="utf-8")
-    return {code: Kind(code, **entry) for code, entry in yaml.safe_load(text).items()}
+    return {code: _kind(code, entry) for code, entry in yaml.safe_load(text).items()}
+
+
+def _kind(code: str, entry: Mapping[str, Any]) -> Kind:
+    title = entry.get("title") or {"zh": code, "en": code}
+    zh, en = entry.get("advice_zh", ""), entry.get("advice_en", "")
+    return Kind(
+        code, entry["severity"], entry["zh"] + zh, " ".join(part for part in (entry["en"], en) if part), title["zh"], title["en"],
+        entry.get("indicator"), zh, en,
+    )  # fmt: skip
 
 
 def finding(

@@ -148,6 +148,26 @@ TABLES: Mapping[str, tuple[str, Columns]] = {
         "one row per check of a batch and row of the file that breaks it; all of them",
         {"batch": "VARCHAR", "source": "VARCHAR", "check_id": "VARCHAR", "_sheet": "VARCHAR", "_row": "BIGINT"},
     ),
+    "quality.waiver": (
+        "one row per batch and waiver that stood when it arrived: who, why, until when, and what it covered",
+        {
+            "batch": "VARCHAR",
+            "source": "VARCHAR",
+            "waiver": "VARCHAR",
+            "code": "VARCHAR",
+            "check_id": "VARCHAR",
+            "column_name": "VARCHAR",
+            "header": "VARCHAR",
+            "value": "VARCHAR",
+            "reason_zh": "VARCHAR",
+            "reason_en": "VARCHAR",
+            "approver": "VARCHAR",
+            "valid_from": "DATE",
+            "valid_until": "DATE",
+            "findings": "BIGINT",
+            "checks": "VARCHAR",
+        },
+    ),
     "quality.slot": (
         "one row per delivery that was due, as judged on `as_of`",
         {
