@@ -113,7 +113,8 @@ def told(checked: Checked, language: str) -> str:
            else f"读到 {rows['read']} 行，接收 {rows['accepted']} 行，拒收 {rows['refused']} 行")
     )  # fmt: skip
     for group in receipt["findings"]:
-        lines.append(f"  [{word('severity', group['severity'], language)}] {group['count']} x {group['code']}")
+        waived = f" ({'waived' if en else '已豁免'} {group['waived']})" if group["waived"] else ""
+        lines.append(f"  [{word('severity', group['severity'], language)}] {group['count']} x {group['code']}{waived}")
         lines += [f"      {one['en' if en else 'zh']}" for one in group["examples"]]
     if checked.written:
         lines.append("written: " if en else "已写入：")

@@ -84,6 +84,11 @@ class WaiverState:
     last: int
     again: int
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody has to decide: it ends soon, or it ended and what it named is still there."""
+        return self.state == "ending" or (self.state == "expired" and self.again > 0)
+
 
 @dataclass(frozen=True)
 class OverTime:

@@ -379,9 +379,7 @@ def _share(counted: Counted) -> str:
     return f"{counted.x:.6f} < {1 if counted.check.floor is None else counted.check.floor}"
 
 
-def _commit(
-    run: Run, batch: Batch, contract: Contract, counted: Sequence[Counted], covered: Cover, verdict: Verdict
-) -> Commit:
+def _commit(run: Run, batch: Batch, contract: Contract, counted: Sequence[Counted], covered: Cover, verdict: Verdict) -> Commit:
     place = folder(run.workspace, batch.batch)
     files: dict[str, tuple[Columns, Path]] = {}
     staged = {"raw": f"raw.{batch.source}", "finding": "quality.finding", "quarantine": "quarantine.row",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +22,8 @@ from pipelines.archive import Drop
 from pipelines.mend import mendable, write_workbook
 from pipelines.run import Run
 from pipelines.slots import schedule_of
+from pipelines.waivers import from_row, matches_sql
+from quality.finding import kinds
 from quality.policy import load_policy
 from quality.reports.render import render
 from quality.reports.words import word
@@ -167,12 +169,13 @@ def make(run: Run, drop: Drop, contract: Contract, ledger: Mapping[str, Any], pr
         "due_at": _due(contract, ledger["period"]),
     }
     if not made or batch is None:
-        return receipt | {"rows": None, "reading": None, "score": None, "checks": [], "findings": [], "more_findings": 0,
+        return receipt | {"rows": None, "reading": None, "score": None, "checks": [], "findings": [], "more_findings": 0, "waivers": [],
                           "replaces": None, "difference": None, "mends": None, "delivered": None, "workbook": None, "ledger_hash": None}  # fmt: skip
     stages = _stages(run, ledger["batch"])
     first, delivered = _first(run, batch)
     score = _score(run, contract, ledger["batch"], first)
-    findings = _findings(run, ledger["batch"])
+    waived = _waivers(run, ledger["batch"])
+    findings = _findings(run, ledger["batch"], " OR ".join(matches_sql(from_row(w), contract, "f") for w in waived) or "FALSE")
     replaces = _replaced(run, batch)
     return receipt | {
         "rows": _rows(batch, stages, replaces),
@@ -183,9 +186,10 @@ def make(run: Run, drop: Drop, contract: Contract, ledger: Mapping[str, Any], pr
             "why": [{"zh": e["zh"], "en": e["en"]} for f in findings if f["severity"] == "note" for e in f["examples"]],
         },
         "score": _score_lines(score, contract),
-        "checks": _check_lines(run, ledger["batch"], score),
+        "checks": _check_lines(run, ledger["batch"], score, {check for w in waived for check in json.loads(w["checks"])}),
         "findings": findings[:GROUPS],
         "more_findings": sum(f["count"] for f in findings[GROUPS:]),
+        "waivers": [_waiver_line(w) for w in waived],
         "replaces": replaces["batch"] if replaces and batch["verdict"] != "hold" else None,
         "difference": _difference(stages),
         "mends": _mends(batch, stages),
@@ -298,21 +302,35 @@ def _workbook_name(run: Run, batch: Mapping[str, Any], contract: Contract) -> st
     return f"{contract.id}.{batch['period']}.v{batch['version']}.改正.xlsx" if mendable(run, batch["batch"]) else None
 
 
-def _findings(run: Run, batch: str) -> list[dict[str, Any]]:
+def _waivers(run: Run, batch: str) -> list[dict[str, Any]]:
+    """What stood when the batch arrived, as it was written down with its verdict."""
+    found = run.con.execute("SELECT * FROM lake.quality.waiver WHERE batch = ? ORDER BY waiver", [batch])
+    names = [d[0] for d in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _waiver_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    waiver = from_row(row)
+    return {**waiver.plain(), "findings": row["findings"], "checks": json.loads(row["checks"])}
+
+
+def _findings(run: Run, batch: str, covered: str) -> list[dict[str, Any]]:
+    """Groups of findings; `covered` is the condition under which one is waived."""
     rows = run.con.execute(
-        "SELECT code, severity, header, count(*), "
+        f"SELECT code, severity, header, count(*), count(*) FILTER ({covered}), "
         f'array_agg(struct_pack(s := sheet, r := "row", z := message_zh, e := message_en) ORDER BY sheet, "row", message_zh)[:{EXAMPLES}] '
-        "FROM lake.quality.finding WHERE batch = ? GROUP BY code, severity, header",
+        "FROM lake.quality.finding AS f WHERE batch = ? GROUP BY code, severity, header",
         [batch],
     ).fetchall()
     order = ("hold", "refuse", "warn", "note")
     rows.sort(key=lambda r: (order.index(r[1]) if r[1] in order else 9, -r[3], r[0], r[2] or ""))
     return [
         {
-            "code": code, "severity": severity, "header": header, "count": count,
+            "code": code, "title": {"zh": kinds()[code].title_zh, "en": kinds()[code].title_en} if code in kinds() else None,
+            "severity": severity, "header": header, "count": count, "waived": waived,
             "examples": [{"sheet": e["s"], "row": e["r"], "zh": e["z"], "en": e["e"]} for e in some],
         }
-        for code, severity, header, count, some in rows
+        for code, severity, header, count, waived, some in rows
     ]  # fmt: skip
 
 
@@ -365,7 +383,7 @@ def _score_lines(score: SourceScore, contract: Contract) -> dict[str, Any]:
     }
 
 
-def _check_lines(run: Run, batch: str, score: SourceScore) -> list[dict[str, Any]]:
+def _check_lines(run: Run, batch: str, score: SourceScore, waived: Set[str]) -> list[dict[str, Any]]:
     titles = {
         r[0]: r[1:]
         for r in run.con.execute(
@@ -377,7 +395,7 @@ def _check_lines(run: Run, batch: str, score: SourceScore) -> list[dict[str, Any
         zh, en, severity, passed = titles[one.check.id]
         lines.append({
             "id": one.check.id, "zh": zh, "en": en, "indicator": one.check.sub_indicator, "severity": severity,
-            "passed": bool(passed), "a": as_typed(one.check.a), "b": as_typed(one.check.b),
+            "passed": bool(passed), "waived": one.check.id in waived, "a": as_typed(one.check.a), "b": as_typed(one.check.b),
             "x": None if one.x is None else str(one.x), "y": None if one.y is None else str(one.y), "formula": one.formula_x,
         })  # fmt: skip
     return lines

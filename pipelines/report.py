@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pipelines.findings_over_time import over_time
 from pipelines.recalculation import recalculation_kit
 from pipelines.report_files import catalogue_json, levels_of, policy_json
 from pipelines.report_view import City, SourceView, view
 from pipelines.run import Run
 from pipelines.scorecard import scorecard
 from pipelines.slots import schedule_of
+from quality.finding import kinds
 from quality.reports.render import LANGUAGES, render
 from warehouse.commit import Commit, Rows, commit
 from warehouse.layout import sync_folder, write_atomically
@@ -113,9 +116,14 @@ def _publish(run: Run, city: City) -> Path:
 def _files(run: Run, city: City) -> Iterator[tuple[str, str | bytes]]:
     """Name and content of every file of the site."""
     entities = tuple(run.catalog.entities.values())
+    noise = over_time(run)
+    waivers = sorted((w for one in noise.values() for w in one.waivers), key=lambda w: (not w.is_urgent, w.waiver.until, w.source))
+    affected = Counter(code for one in noise.values() for code in {f.code for f in one.findings if f.kind == "finding" and f.last_count})
     for language in LANGUAGES:
         common = {"city": city, "page": "", "up": "", "entities": entities}
-        yield f"index.{language}.html", render("index.html", language, **common | {"page": "index", "here": "index"})
+        yield f"index.{language}.html", render("index.html", language, **common | {"page": "index", "here": "index", "waivers": waivers})
+        codes = {"page": "codes", "here": "codes", "codes": list(kinds().values()), "affected": affected}
+        yield f"codes.{language}.html", render("codes.html", language, **common | codes)
         yield (
             f"catalogue.{language}.html",
             render(
@@ -131,7 +139,8 @@ def _files(run: Run, city: City) -> Iterator[tuple[str, str | bytes]]:
                 render("department.html", language, **common | {"here": department.id, "up": "../", "department": department}),
             )
         for source in city.sources:
-            yield f"source/{source.id}.{language}.html", render("source.html", language, **common | _source_page(source))
+            page = _source_page(source) | {"noise": noise[source.id]}
+            yield f"source/{source.id}.{language}.html", render("source.html", language, **common | page)
     yield from recalculation_kit(city)
     yield "policy.json", policy_json(city)
     yield "catalogue.json", catalogue_json(city, entities)

@@ -7,6 +7,7 @@ by side. Everything is escaped unless a function here returns Markup.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from quality.dimensions import DIMENSIONS, SUB_INDICATORS
+from quality.finding import kinds
 from quality.reports import charts
 from quality.reports.words import word
 from quality.rounding import half_up
@@ -72,11 +74,12 @@ def environment(language: Language) -> Environment:
         indicators=SUB_INDICATORS,
         name_of=lambda thing: thing.en if en else thing.zh,
         NONE=NONE,
+        kind_of=lambda code: kinds().get(code),
     )
     made.filters.update(
         count=count, score=score, percent=percent, ratio=ratio, typed=lambda v: NONE if v is None else as_typed(v), day=iso_day,
         instant=instant, long_day=lambda v: long_day(v, language), long_instant=lambda v, zone: long_instant(v, zone, language),
-        sql=check_text, steward=lambda v: steward(v, language),
+        blanks=blanks, sql=check_text, steward=lambda v: steward(v, language),
     )  # fmt: skip
     return made
 
@@ -132,6 +135,11 @@ def steward(text: str | None, language: Language) -> str:
         return NONE
     zh, _, en = text.partition(" / ")
     return (en or zh) if language == "en" else zh
+
+
+def blanks(sentence: str) -> str:
+    """The sentence of a finding code with … where its {placeholders} stand."""
+    return re.sub(r"\{\w+\}", "…", sentence)
 
 
 def check_text(stored: str) -> str:

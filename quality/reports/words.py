@@ -49,6 +49,14 @@ WORDS: Mapping[str, Mapping[str, Pair]] = {
         "failed_to_run": ("检查未能执行，按 0 分计", "the check failed to run and scores 0"),
         "impossible_counts": ("计数不成立（A 大于 B 或为负），按 0 分计", "impossible counts (A above B, or negative); scores 0"),
     },
+    "waiver": {
+        "coming": ("未生效", "not yet"), "standing": ("有效", "stands"), "ending": ("即将到期", "ends soon"),
+        "expired": ("已到期", "expired"),
+    },
+    "direction": {
+        "new": ("新出现", "new"), "more": ("增加", "more"), "fewer": ("减少", "fewer"), "same": ("持平", "as before"),
+        "gone": ("未再出现", "gone"),
+    },
     "trigger": {"reminder": ("提醒", "Reminder"), "circular": ("通报", "Circular"), "interview": ("约谈", "Interview")},
     "standing": {
         "never": ("从未报送", "never delivered"), "missing": ("缺报", "missing"), "held": ("拦下待改", "held, to be mended"),
