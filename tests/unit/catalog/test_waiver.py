@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from catalog.registry import Catalog
+from catalog.registry import SHIPPED, Catalog
 from catalog.waiver import Waiver, from_plain
 from catalog.yaml_file import CatalogError
 from pipelines.contract_check import check
@@ -122,6 +123,11 @@ def test_editors_know_the_keys_and_the_codes() -> None:
 
     assert not wrong(GOOD)
     assert wrong(GOOD.replace("phone_unreadable", "phone_unreadble")) and wrong(GOOD.replace("approver", "aprover"))
+
+
+def test_the_example_of_the_folder_can_be_used_as_it_stands(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", (SHIPPED / "waivers" / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert check(catalog(tmp_path / "c", example)) == []
 
 
 def test_a_waiver_needs_no_translation_where_one_text_serves_both() -> None:
