@@ -18,7 +18,7 @@ from catalog.contract import Contract
 from catalog.waiver import Waiver
 from pipelines.current import LAST_DAY
 from pipelines.run import Run
-from pipelines.waivers import matches_sql, waivers_of
+from pipelines.waivers import names_sql, spellings, waivers_of
 from quality.dimensions import SUB_INDICATORS
 from quality.finding import kinds
 from warehouse.lake import literal
@@ -104,29 +104,59 @@ def over_time(run: Run, source: str | None = None) -> Mapping[str, OverTime]:
     Findings: what the last batch has first, notes last, then by count. Raises CatalogError for a waiver that is wrong.
     """
     contracts = [run.catalog.contract(source)] if source else list(run.catalog.contracts.values())
-    waivers = {c.id: waivers_of(run.catalog, c) for c in contracts}
-    con = run.con
-    named = pa.table({
-        "source": pa.array([c.id for c in contracts], pa.string()),
-        "zone": pa.array([c.arrival.timezone for c in contracts], pa.string()),
-    })  # fmt: skip
-    con.register("_named", named)
+    today = {c.id: run.now.astimezone(c.arrival.zone).date() for c in contracts}
+    waivers = [(c, w) for c in contracts for w in waivers_of(run.catalog, c)]
+    relations = {"_named": _named(contracts), "_waivers": _waivers(waivers, today)}
+    for name, rows in relations.items():
+        run.con.register(name, rows)
     try:
-        found = con.execute(_recurring_sql(contracts, waivers, run.now)).fetchall()
-        states = _states(run, contracts, waivers)
+        found = run.con.execute(RECURRING).fetchall()
+        counts = {n: each for n, *each in run.con.execute(COVERED).fetchall()} if waivers else {}
     finally:
-        con.unregister("_named")
+        for name in relations:
+            run.con.unregister(name)
     recurring: dict[str, list[Recurring]] = {c.id: [] for c in contracts}
+    states: dict[str, list[WaiverState]] = {c.id: [] for c in contracts}
     for row in found:
         recurring[row[0]].append(_recurring(row))
-    return {
-        c.id: OverTime(tuple(sorted(recurring[c.id], key=_order)), tuple(s for s in states if s.source == c.id))
-        for c in contracts
-    }
+    for n, (contract, waiver) in enumerate(waivers):
+        left = (waiver.until - today[contract.id]).days
+        states[contract.id].append(
+            WaiverState(contract.id, waiver, state_of(waiver, today[contract.id]), left, *counts.get(n, (0, 0, 0)))
+        )
+    return {c.id: OverTime(tuple(sorted(recurring[c.id], key=_order)), tuple(states[c.id])) for c in contracts}
 
 
 def _order(one: Recurring) -> Any:
     return (one.severity == "note", not one.last_count, -one.last_count, -one.total, one.kind, one.code, one.header or "")
+
+
+def _named(contracts: Sequence[Contract]) -> pa.Table:
+    return pa.table(
+        {
+            "source": pa.array([c.id for c in contracts], pa.string()),
+            "zone": pa.array([c.arrival.timezone for c in contracts], pa.string()),
+        }
+    )
+
+
+def _waivers(waivers: Sequence[tuple[Contract, Waiver]], today: Mapping[str, date]) -> pa.Table:
+    texts = pa.list_(pa.string())
+    columns: dict[str, tuple[pa.DataType, Any]] = {
+        "source": (pa.string(), lambda c, w: c.id),
+        "waiver": (pa.string(), lambda c, w: w.name),
+        "code": (pa.string(), lambda c, w: w.code),
+        "check_id": (pa.string(), lambda c, w: w.check),
+        "column_name": (pa.string(), lambda c, w: w.column),
+        "headers": (texts, lambda c, w: spellings(w, c) or None),
+        "header": (pa.string(), lambda c, w: w.header),
+        "sent": (texts, lambda c, w: w.value or None),
+        "valid_from": (pa.date32(), lambda c, w: w.from_),
+        "valid_until": (pa.date32(), lambda c, w: w.until),
+        "stands": (pa.bool_(), lambda c, w: w.stands_on(today[c.id])),
+    }
+    made = {name: pa.array([value(c, w) for c, w in waivers], kind) for name, (kind, value) in columns.items()}
+    return pa.table({"n": pa.array(range(len(waivers)), pa.int32()), **made})
 
 
 #: One batch per period, `back` counted from the newest period (1): by the last day of the period, or of arrival where it has none.
@@ -144,56 +174,77 @@ WRONG = "CASE WHEN c.error IS NOT NULL THEN c.b WHEN c.sub_indicator IN ({}) THE
 )
 
 
-def _recurring_sql(contracts: Sequence[Contract], waivers: Mapping[str, Sequence[Waiver]], now: datetime) -> str:
-    """One row per source, code (or check) and column: the whole history in one statement."""
-    today = {c.id: now.astimezone(c.arrival.zone).date() for c in contracts}
-    stand = [(c, w) for c in contracts for w in waivers[c.id] if w.stands_on(today[c.id])]
-    by_code = " OR ".join(_covers_sql(c, w, "f") for c, w in stand if w.code) or "FALSE"
-    by_check = " OR ".join(_names_check_sql(c, w) for c, w in stand if w.check) or "FALSE"
-    names = ", ".join(literal(f"{c.id}/{w.name}") for c, w in stand) or "NULL"
-    return f"""WITH judged AS MATERIALIZED (
+def _named_by(w: str) -> str:
+    """Whether the waiver `w` names the finding `f`."""
+    return names_sql("f", f"{w}.code", f"{w}.column_name", f"{w}.headers", f"{w}.header", f"{w}.sent")
+
+
+def _stood(w: str) -> str:
+    return f"j.arrived_on BETWEEN {w}.valid_from AND {w}.valid_until"
+
+
+#: A waiver covers what it names in a batch that arrived while it stood; today, only where it still stands.
+FINDING_COVERED = f"""EXISTS (
+    SELECT 1 FROM _waivers AS v
+    WHERE v.stands AND v.source = j.source AND v.code = f.code AND {_stood("v")} AND {_named_by("v")})"""
+CHECK_COVERED = f"""EXISTS (
+    SELECT 1 FROM _waivers AS v WHERE v.stands AND v.source = j.source AND v.check_id = c.check_id AND {_stood("v")}
+    AND c.severity <> 'hold' AND c.error IS NULL)"""
+
+#: One row per source, code (or check) and column: the whole history in one statement.
+RECURRING = f"""WITH judged AS MATERIALIZED (
 {JUDGED}
 ), excused AS (
-  SELECT DISTINCT batch, unnest(CAST(checks AS JSON)::VARCHAR[]) AS check_id
-  FROM lake.quality.waiver WHERE source || '/' || waiver IN ({names})
+  SELECT DISTINCT q.batch, unnest(CAST(q.checks AS JSON)::VARCHAR[]) AS check_id
+  FROM lake.quality.waiver AS q JOIN _waivers AS w ON w.source = q.source AND w.waiver = q.waiver AND w.stands
+), waived AS (
+  SELECT j.source, 'finding' AS kind, f.code, f.column_name, f.header, CAST(count(*) AS DECIMAL(24, 6)) AS n
+  FROM lake.quality.finding AS f JOIN judged AS j ON j.batch = f.batch
+  WHERE j.back = 1 AND {FINDING_COVERED}
+  GROUP BY ALL
+  UNION ALL
+  SELECT j.source, 'check', c.check_id, NULL, NULL, {WRONG}
+  FROM lake.quality.check AS c JOIN judged AS j ON j.batch = c.batch
+  LEFT JOIN excused AS e ON e.batch = c.batch AND e.check_id = c.check_id
+  WHERE j.back = 1 AND NOT c.passed AND (e.check_id IS NOT NULL OR {CHECK_COVERED})
 ), hits AS (
   SELECT j.source, 'finding' AS kind, f.code, f.column_name, f.header, j.batch, j.back, j.arrived_at,
     max(CASE f.severity WHEN 'hold' THEN 3 WHEN 'refuse' THEN 2 WHEN 'warn' THEN 1 ELSE 0 END) AS worst,
-    NULL AS title_zh, NULL AS title_en, CAST(count(*) AS DECIMAL(24, 6)) AS n,
-    CAST(count(*) FILTER ({by_code}) AS DECIMAL(24, 6)) AS waived
+    NULL AS title_zh, NULL AS title_en, CAST(count(*) AS DECIMAL(24, 6)) AS n
   FROM lake.quality.finding AS f JOIN judged AS j ON j.batch = f.batch
   GROUP BY ALL
   UNION ALL
   SELECT j.source, 'check', c.check_id, NULL, NULL, j.batch, j.back, j.arrived_at,
-    CASE c.severity WHEN 'hold' THEN 3 WHEN 'warn' THEN 1 ELSE 0 END, c.title_zh, c.title_en, {WRONG},
-    CASE WHEN e.check_id IS NOT NULL OR {by_check} THEN {WRONG} ELSE 0 END
+    CASE c.severity WHEN 'hold' THEN 3 WHEN 'warn' THEN 1 ELSE 0 END, c.title_zh, c.title_en, {WRONG}
   FROM lake.quality.check AS c JOIN judged AS j ON j.batch = c.batch
-  LEFT JOIN excused AS e ON e.batch = c.batch AND e.check_id = c.check_id
   WHERE NOT c.passed
+), grouped AS (
+  SELECT source, kind, code, column_name, header, arg_min(worst, back) AS worst, arg_min(title_zh, back) AS title_zh,
+    arg_min(title_en, back) AS title_en, arg_max(batch, back) AS first_batch, arg_max(arrived_at, back) AS first_seen,
+    arg_min(batch, back) AS last_batch, arg_min(arrived_at, back) AS last_seen, count(*) AS batches, sum(n) AS total,
+    list(back ORDER BY back) FILTER (back <= {TREND}) AS backs, list(n ORDER BY back) FILTER (back <= {TREND}) AS counts
+  FROM hits GROUP BY ALL
 )
-SELECT source, kind, code, column_name, header, arg_min(worst, back), arg_min(title_zh, back), arg_min(title_en, back),
-  arg_max(batch, back), arg_max(arrived_at, back), arg_min(batch, back), arg_min(arrived_at, back), count(*), sum(n),
-  list(back ORDER BY back) FILTER (back <= {TREND}), list(n ORDER BY back) FILTER (back <= {TREND}),
-  coalesce(sum(waived) FILTER (back = 1), 0), (SELECT count(*) FROM judged AS j WHERE j.source = hits.source)
-FROM hits GROUP BY ALL ORDER BY ALL"""
+SELECT g.*, coalesce(w.n, 0), (SELECT count(*) FROM judged AS j WHERE j.source = g.source)
+FROM grouped AS g LEFT JOIN waived AS w ON w.source = g.source AND w.kind = g.kind AND w.code = g.code
+  AND w.column_name IS NOT DISTINCT FROM g.column_name AND w.header IS NOT DISTINCT FROM g.header
+ORDER BY ALL"""
 
-
-def _covers_sql(contract: Contract, waiver: Waiver, row: str) -> str:
-    """Whether a waiver covers a finding: it names it, and the batch arrived while it stood."""
-    stood = f"j.arrived_on BETWEEN DATE '{waiver.from_}' AND DATE '{waiver.until}'"
-    return f"(j.source = {literal(contract.id)} AND {stood} AND {matches_sql(waiver, contract, row)})"
-
-
-def _names_check_sql(contract: Contract, waiver: Waiver) -> str:
-    if waiver.check is None:
-        return "FALSE"
-    stood = f"j.arrived_on BETWEEN DATE '{waiver.from_}' AND DATE '{waiver.until}'"
-    held = "c.severity = 'hold' OR c.error IS NOT NULL"
-    return f"(j.source = {literal(contract.id)} AND {stood} AND c.check_id = {literal(waiver.check)} AND NOT ({held}))"
-
-
-def _is_check_sql(waiver: Waiver) -> str:
-    return f"c.check_id = {literal(waiver.check)}" if waiver.check else "FALSE"
+#: Per waiver: what it covered, of that in the last batch, and what it names there that none covers today.
+COVERED = f"""WITH judged AS MATERIALIZED (
+{JUDGED}
+), named AS (
+  SELECT w.n, j.back, {_stood("w")} AS stood, j.back = 1 AND {FINDING_COVERED} AS covered
+  FROM lake.quality.finding AS f JOIN judged AS j ON j.batch = f.batch JOIN _waivers AS w ON w.source = j.source AND w.code = f.code
+  WHERE {_named_by("w")}
+  UNION ALL
+  SELECT w.n, j.back, {_stood("w")}, j.back = 1 AND {CHECK_COVERED}
+  FROM lake.quality.check AS c JOIN judged AS j ON j.batch = c.batch
+  JOIN _waivers AS w ON w.source = j.source AND w.check_id = c.check_id
+  WHERE NOT c.passed AND c.severity <> 'hold' AND c.error IS NULL
+)
+SELECT n, count(*) FILTER (stood), count(*) FILTER (stood AND back = 1), count(*) FILTER (back = 1 AND NOT covered)
+FROM named GROUP BY n"""
 
 
 def _recurring(row: Sequence[Any]) -> Recurring:
@@ -237,50 +288,3 @@ def state_of(waiver: Waiver, today: date) -> str:
     if today > waiver.until:
         return "expired"
     return "ending" if waiver.until - today <= ANNOUNCED else "standing"
-
-
-def _states(run: Run, contracts: Sequence[Contract], waivers: Mapping[str, Sequence[Waiver]]) -> list[WaiverState]:
-    found = []
-    for contract in contracts:
-        if not waivers[contract.id]:
-            continue
-        today = run.now.astimezone(contract.arrival.zone).date()
-        for waiver, counts in zip(waivers[contract.id], _counts(run, contract, waivers[contract.id], today), strict=True):
-            covered, last, again = counts
-            state = state_of(waiver, today)
-            found.append(WaiverState(contract.id, waiver, state, (waiver.until - today).days, covered, last, again))
-    return found
-
-
-def _counts(run: Run, contract: Contract, waivers: Sequence[Waiver], today: date) -> list[tuple[int, int, int]]:
-    """Per waiver: covered, in the last batch, named in the last batch and covered by none that stands today."""
-    stand = [w for w in waivers if w.stands_on(today)]
-    codes = ", ".join(literal(w.code) for w in waivers if w.code) or "NULL"
-    checks = ", ".join(literal(w.check) for w in waivers if w.check) or "NULL"
-
-    def counted(ones: Sequence[Waiver], covers: Any, names: Any) -> str:
-        free = f"NOT ({' OR '.join(covers(contract, w) for w in stand) or 'FALSE'})"
-        parts = []
-        for w in ones:
-            parts += [
-                f"count(*) FILTER ({covers(contract, w)})",
-                f"count(*) FILTER (j.back = 1 AND {covers(contract, w)})",
-                f"count(*) FILTER (j.back = 1 AND {names(w)} AND {free})",
-            ]
-        return ", ".join(parts)
-
-    def cells(contract: Contract, w: Waiver) -> str:
-        return _covers_sql(contract, w, "f")
-
-    found = run.con.execute(
-        f"WITH judged AS MATERIALIZED ({JUDGED} AND b.source = {literal(contract.id)})\n"
-        f"SELECT {counted(waivers, cells, lambda w: matches_sql(w, contract, 'f'))} FROM lake.quality.finding AS f "
-        f"JOIN judged AS j ON j.batch = f.batch WHERE f.source = {literal(contract.id)} AND f.code IN ({codes})"
-    ).fetchall()[0]
-    failed = run.con.execute(
-        f"WITH judged AS MATERIALIZED ({JUDGED} AND b.source = {literal(contract.id)})\n"
-        f"SELECT {counted(waivers, _names_check_sql, _is_check_sql)} FROM lake.quality.check AS c "
-        f"JOIN judged AS j ON j.batch = c.batch WHERE c.source = {literal(contract.id)} AND NOT c.passed AND c.check_id IN ({checks})"
-    ).fetchall()[0]
-    both = [a + b for a, b in zip(found, failed, strict=True)]
-    return [(both[i], both[i + 1], both[i + 2]) for i in range(0, len(both), 3)]

@@ -95,21 +95,30 @@ def standing(waivers: Sequence[Waiver], contract: Contract, arrived: datetime) -
 # --- what they cover ------------------------------------------------------------------------------
 
 
+def names_sql(row: str, code: str, column: str, headers: str, header: str, values: str) -> str:
+    """Whether a waiver names the row `row` of quality.finding; the rest are SQL expressions of the waiver's parts, NULL where it does
+    not say. Never a row that holds its batch. `headers`: how the contract spells the column, for findings that know no more."""
+    return (
+        f"coalesce({row}.code = {code} AND {row}.severity <> 'hold' AND ({column} IS NULL OR {row}.column_name = {column} "
+        f"OR ({row}.column_name IS NULL AND list_contains({headers}, {row}.header))) AND ({header} IS NULL OR {row}.header = {header}) "
+        f'AND ({values} IS NULL OR list_contains({values}, {row}."value")), FALSE)'
+    )
+
+
 def matches_sql(waiver: Waiver, contract: Contract, row: str) -> str:
-    """Whether the row `row` of quality.finding is one that the waiver names. Never one that holds its batch."""
+    """`names_sql` for one waiver."""
     if waiver.code is None:
         return "FALSE"
-    parts = [f"{row}.code = {literal(waiver.code)}", f"{row}.severity <> 'hold'"]
-    if waiver.column:
-        spelled = next((c.from_ for c in contract.mapped if c.name == waiver.column), ())
-        headers = ", ".join(literal(h) for h in spelled) or "NULL"
-        own, header = f"{row}.column_name = {literal(waiver.column)}", f"{row}.header IN ({headers})"
-        parts.append(f"({own} OR ({row}.column_name IS NULL AND {header}))")
-    if waiver.header:
-        parts.append(f"{row}.header = {literal(waiver.header)}")
-    if waiver.value:
-        parts.append(f'{row}."value" IN ({", ".join(literal(v) for v in waiver.value)})')
-    return f"coalesce({' AND '.join(parts)}, FALSE)"
+    spelled, values = (_list(v) for v in (spellings(waiver, contract), waiver.value))
+    return names_sql(row, literal(waiver.code), literal(waiver.column), spelled, literal(waiver.header), values)
+
+
+def spellings(waiver: Waiver, contract: Contract) -> tuple[str, ...]:
+    return next((c.from_ for c in contract.mapped if c.name == waiver.column), ())
+
+
+def _list(values: Sequence[str]) -> str:
+    return f"[{', '.join(literal(v) for v in values)}]::VARCHAR[]" if values else "NULL::VARCHAR[]"
 
 
 @dataclass(frozen=True)

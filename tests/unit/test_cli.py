@@ -67,6 +67,34 @@ def test_run_status_trace_and_verify_tell_one_story(place: Town) -> None:
     assert "成立日期" not in dmp(place, "sql", "shop").stdout and "judged" in dmp(place, "sql", "market__shop").stdout
 
 
+def test_findings_tell_since_when_and_what_is_waived(place: Town) -> None:
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期,备注\nS1,东风商店,2020-01-02,\nS2,西街书店,2020-02-31,\n")
+    (place.catalog / "waivers").mkdir()
+    waiver = "{code: date_unreadable, column: opened_on, reason: 旧数据, approver: 王主任, from: 2026-03-01, until: 2026-03-31}"
+    (place.catalog / "waivers" / "market__shop.yaml").write_text(f"waivers:\n  - {waiver}\n", encoding="utf-8")
+    assert json.loads(dmp(place, "run", "--json").stdout)["verdicts"][0]["verdict"] == "pass"
+    (shop,) = json.loads(dmp(place, "findings", "--source", "market__shop", "--json").stdout)
+    found = next(f for f in shop["findings"] if f["code"] == "date_unreadable")
+    assert (found["severity"], found["trend"], found["waived"], found["first_batch"]) == (
+        "refuse",
+        [1],
+        1,
+        "market__shop@2026-03-02.v1",
+    )
+    assert [(w["id"], w["state"], w["covered"]) for w in shop["waivers"]] == [("date_unreadable_opened_on", "standing", 1)]
+    shown = dmp(place, "findings").stdout
+    assert "日期读不出" in shown and "王主任" in shown and "2020-02-31" not in shown
+    (place.catalog / "waivers" / "market__shop.yaml").write_text(
+        f"waivers:\n  - {waiver.replace('opened_on', 'opend_on')}\n", "utf-8"
+    )
+    wrong = dmp(place, "findings")
+    assert (
+        wrong.returncode == 10
+        and "market__shop.yaml:2: `waivers.0.column`" in wrong.stderr
+        and "did you mean `opened_on`" in wrong.stderr
+    )
+
+
 SAMPLE = [
     ["身份证号", "姓名", "登记日期", "金额"],
     *[[f"44010619900101{i:04}", f"张{i}", f"2026-03-0{1 + i % 9}", f"{i}.50"] for i in range(1, 30)],
