@@ -31,7 +31,7 @@ class Waiver(Model):
     header: str | None = Field(None, description="only under this header, for a column that the contract does not have")
     value: Names = Field((), description="only these values as they were sent; not for personal columns, which are masked")
     reason: BothLanguages
-    approver: str = Field(description="who decided it; printed in the report")
+    approver: str = Field(description="who decided it, as in `数据局 / data office`; printed in the report")
     from_: dt.date = Field(alias="from", description="first day; day by day, by the time zone of the source")
     until: dt.date = Field(description="last day; at most a year later. Then it has no effect until somebody renews it")
 

@@ -51,6 +51,23 @@ expect:
 #: Values that no page may show. The wrong ones get into findings, the right ones into the warehouse.
 PERSONAL = ("13912345678", "13898765432", "1391234567X-SECRET", "电话打不通找老王")
 
+#: One ended, one ends soon; they were written after everything was judged.
+WAIVERS = """\
+waivers:
+  - code: phone_unreadable
+    column: phone
+    reason: {zh: 旧号码<b>待核</b>, en: old numbers <b>to be checked</b>}
+    approver: 登记科 / register office
+    from: 2026-03-01
+    until: 2026-03-04
+  - code: column_undeclared
+    header: '=HYPERLINK("http://evil.example","<script>alert(3)</script>")'
+    reason: {zh: 下月写进约定, en: the contract will have it next month}
+    approver: 登记科 / register office
+    from: 2026-03-05
+    until: 2026-03-10
+"""
+
 HOSTILE_FILE = "shop_20260304_<img src=x onerror=alert(2)>.csv"
 HOSTILE_HEADER = '=HYPERLINK("http://evil.example","<script>alert(3)</script>")'
 
@@ -84,6 +101,8 @@ def make(root: Path) -> Town:
     wednesday = '"' + HOSTILE_HEADER.replace('"', '""') + '"'
     made.drop("market", HOSTILE_FILE, _shops("A6,店六,13898765432,2020-06-06,,", more=f",{wednesday}"))
     made.run_at("2026-03-05T08:30:00+08:00")
+    (made.catalog / "waivers").mkdir()
+    (made.catalog / "waivers" / "market__shop.yaml").write_text(WAIVERS, encoding="utf-8")
     return made
 
 

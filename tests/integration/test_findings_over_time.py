@@ -210,7 +210,10 @@ def test_a_held_file_stays_held_and_a_refused_row_refused(tmp_path: Path) -> Non
     assert (state, "接收 1 行，拒收 1 行" in said) == ("pass", True)
     assert [r["codes"] for r in place.tables()["quarantine.row"]] == ['["total_row"]']
     assert send(place, "2026-03-03", "编号;联系电话\n8;1\n", "2026-03-04T08:30:00+08:00")[0] == "hold"
-    assert send(place, "2026-03-04", "编号,日期\n8,2026-03-04\n", "2026-03-05T08:30:00+08:00")[0] == "hold"
+    place.contract(SOURCE, FORM.replace("load: append", "load: append\ndrift: hold"))
+    more = f"编号,联系电话,日期,等级,新列\n1,{GOOD},2026-03-04,A,x\n"
+    assert send(place, "2026-03-04", more, "2026-03-05T08:30:00+08:00")[0] == "hold", "this contract holds what others only warn of"
+    assert one(seen(place, "2026-03-05T12:00:00+08:00"), "column_undeclared").waived == 0
 
 
 CELLS = st.tuples(
