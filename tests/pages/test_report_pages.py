@@ -138,7 +138,7 @@ CONTRAST = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "name", ["index.zh.html", "source/market__shop.en.html", "department/market.zh.html", "catalogue.en.html"]
+    "name", ["index.zh.html", "codes.en.html", "source/market__shop.en.html", "department/market.zh.html", "catalogue.en.html"]
 )
 def test_text_stands_out_from_its_ground(browser: Browser, site: Path, name: str, scheme: Any) -> None:
     shown = opened(browser, (site / name).as_uri(), color_scheme=scheme)
