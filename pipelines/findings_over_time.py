@@ -18,10 +18,10 @@ from catalog.contract import Contract
 from catalog.waiver import Waiver
 from pipelines.current import LAST_DAY
 from pipelines.run import Run
-from pipelines.waivers import names_sql, spellings, waivers_of
+from pipelines.waivers import OF_A_CHECK, names_sql, spellings, waivers_of
 from quality.dimensions import SUB_INDICATORS
 from quality.finding import kinds
-from warehouse.lake import literal
+from warehouse.lake import literal, one_moment
 
 #: So many of the newest batches the trend shows.
 TREND = 12
@@ -36,7 +36,8 @@ class Recurring:
 
     Batches are taken one per period: the version in force, or the last one sent where none was accepted. `trend` is the count in
     each of the newest batches, oldest first, zeros included, so its last number is `last_count`. `waived` of those of the last
-    batch are covered by a waiver that stands today. The count of a check is what it counts wrong: rows, values or slots.
+    batch are covered by a waiver that stands today. The count of a check is what it counts wrong: rows, values or slots; the
+    findings that repeat it row by row are left out.
     """
 
     source: str
@@ -110,8 +111,9 @@ def over_time(run: Run, source: str | None = None) -> Mapping[str, OverTime]:
     for name, rows in relations.items():
         run.con.register(name, rows)
     try:
-        found = run.con.execute(RECURRING).fetchall()
-        counts = {n: each for n, *each in run.con.execute(COVERED).fetchall()} if waivers else {}
+        with one_moment(run.con):
+            found = run.con.execute(RECURRING).fetchall()
+            counts = {n: each for n, *each in run.con.execute(COVERED).fetchall()} if waivers else {}
     finally:
         for name in relations:
             run.con.unregister(name)
@@ -212,6 +214,7 @@ RECURRING = f"""WITH judged AS MATERIALIZED (
     max(CASE f.severity WHEN 'hold' THEN 3 WHEN 'refuse' THEN 2 WHEN 'warn' THEN 1 ELSE 0 END) AS worst,
     NULL AS title_zh, NULL AS title_en, CAST(count(*) AS DECIMAL(24, 6)) AS n
   FROM lake.quality.finding AS f JOIN judged AS j ON j.batch = f.batch
+  WHERE f.code <> '{OF_A_CHECK}'
   GROUP BY ALL
   UNION ALL
   SELECT j.source, 'check', c.check_id, NULL, NULL, j.batch, j.back, j.arrived_at,

@@ -22,7 +22,7 @@ from pipelines.archive import Drop
 from pipelines.mend import mendable, write_workbook
 from pipelines.run import Run
 from pipelines.slots import schedule_of
-from pipelines.waivers import from_row, matches_sql
+from pipelines.waivers import from_row, matches_sql, repeats_sql
 from quality.finding import kinds
 from quality.policy import load_policy
 from quality.reports.render import render
@@ -175,7 +175,7 @@ def make(run: Run, drop: Drop, contract: Contract, ledger: Mapping[str, Any], pr
     first, delivered = _first(run, batch)
     score = _score(run, contract, ledger["batch"], first)
     waived = _waivers(run, ledger["batch"])
-    findings = _findings(run, ledger["batch"], " OR ".join(matches_sql(from_row(w), contract, "f") for w in waived) or "FALSE")
+    findings = _findings(run, ledger["batch"], _covered_sql(run, ledger["batch"], contract, waived))
     replaces = _replaced(run, batch)
     return receipt | {
         "rows": _rows(batch, stages, replaces),
@@ -307,6 +307,17 @@ def _waivers(run: Run, batch: str) -> list[dict[str, Any]]:
     found = run.con.execute("SELECT * FROM lake.quality.waiver WHERE batch = ? ORDER BY waiver", [batch])
     names = [d[0] for d in found.description]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _covered_sql(run: Run, batch: str, contract: Contract, waived: Sequence[Mapping[str, Any]]) -> str:
+    """The condition under which a finding of the batch is waived, itself or with the check that it repeats."""
+    checks = [check for w in waived for check in json.loads(w["checks"])]
+    titles = run.con.execute(
+        "SELECT DISTINCT title_en FROM lake.quality.check WHERE batch = ? AND check_id IN (SELECT unnest(?)) ORDER BY ALL",
+        [batch, checks],
+    ).fetchall() if checks else []  # fmt: skip
+    parts = [matches_sql(from_row(w), contract, "f") for w in waived] + [repeats_sql(title, "f") for (title,) in titles]
+    return " OR ".join(parts) or "FALSE"
 
 
 def _waiver_line(row: Mapping[str, Any]) -> dict[str, Any]:

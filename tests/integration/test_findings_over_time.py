@@ -212,7 +212,9 @@ def test_a_held_file_stays_held_and_a_refused_row_refused(tmp_path: Path) -> Non
     assert send(place, "2026-03-03", "编号;联系电话\n8;1\n", "2026-03-04T08:30:00+08:00")[0] == "hold"
     place.contract(SOURCE, FORM.replace("load: append", "load: append\ndrift: hold"))
     more = f"编号,联系电话,日期,等级,新列\n1,{GOOD},2026-03-04,A,x\n"
-    assert send(place, "2026-03-04", more, "2026-03-05T08:30:00+08:00")[0] == "hold", "this contract holds what others only warn of"
+    assert send(place, "2026-03-04", more, "2026-03-05T08:30:00+08:00")[0] == "hold", (
+        "this contract holds what others only warn of"
+    )
     assert one(seen(place, "2026-03-05T12:00:00+08:00"), "column_undeclared").waived == 0
 
 
@@ -290,16 +292,18 @@ def test_a_rebuild_gives_the_verdicts_of_the_day_whatever_the_catalogue_says_now
 
 def test_receipt_and_check_before_sending_show_what_is_waived(tmp_path: Path) -> None:
     place = office(tmp_path, PHONES)
-    rows = register(f"1,{BAD},2026-03-02,A", f"2,{GOOD},gestern,A")
+    waive(place, PHONES, f"check: known_level, {MARCH}")
+    rows = register(f"1,{BAD},2026-03-02,A", f"2,{GOOD},gestern,C")
     send(place, "2026-03-02", rows, "2026-03-03T08:30:00+08:00")
     (path,) = place.workspace.outbox.rglob("receipt.json")
     receipt = json.loads(path.read_text(encoding="utf-8"))
     assert {f["code"]: (f["count"], f["waived"]) for f in receipt["findings"]} == {
         "phone_unreadable": (1, 1),
         "date_unreadable": (1, 0),
+        "check_failed": (1, 1),
     }
-    assert {c["id"] for c in receipt["checks"] if c["waived"]} == {"value_is_valid_phone"}
-    (waiver,) = receipt["waivers"]
+    assert {c["id"] for c in receipt["checks"] if c["waived"]} == {"value_is_valid_phone", "known_level"}
+    (_, waiver) = receipt["waivers"]
     assert (waiver["approver"], waiver["until"], waiver["findings"]) == ("王主任", "2026-03-31", 1)
     page = path.with_name("receipt.html").read_text(encoding="utf-8")
     assert "旧号码改造中" in page and "王主任" in page and "已豁免" in page and "2026-03-31" in page
@@ -359,6 +363,7 @@ def test_what_stands_today_marks_the_findings_of_the_last_batch(spring: Town) ->
     assert {f.code: int(f.waived) for f in found.findings if f.waived} == {
         "date_unreadable": 1, "value_is_valid_day": 1, "known_level": 1,
     }  # fmt: skip
+    assert not any(f.code == "check_failed" for f in found.findings), "the check itself is told, once"
     assert not any(f.waived for f in seen(spring, "2026-04-20T12:00:00+08:00").findings)
 
 
@@ -398,7 +403,8 @@ def test_every_code_has_a_title_and_says_what_to_do() -> None:
     for code, kind in kinds().items():
         assert kind.title_zh != code and kind.title_en != code, f"{code} has no title"
         assert len(kind.title_zh) <= 16 and len(kind.title_en) <= 48, f"the title of {code} is long"
-        assert kind.severity == "note" or (kind.advice_zh and kind.advice_en), f"{code} gives no advice"
+        # What to do about a check is for its title to say.
+        assert kind.severity == "note" or code == "check_failed" or (kind.advice_zh and kind.advice_en), f"{code} gives no advice"
         assert kind.zh.endswith(kind.advice_zh) and kind.en.endswith(kind.advice_en)
         assert kind.indicator is None or kind.indicator in SUB_INDICATORS, f"{code}: {kind.indicator}"
     titles = [k.title_en for k in kinds().values()]

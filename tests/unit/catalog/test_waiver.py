@@ -72,6 +72,7 @@ def test_a_sound_file_says_what_is_waived_why_by_whom_and_until_when(tmp_path: P
     [
         ("code: phone_unreadable", "code: phone_unreadble", [":2:", "`waivers.0.code`", "did you mean `phone_unreadable`"]),
         ("code: phone_unreadable", "code: delimiter_differs", [":2:", "holds the batch"]),
+        ("code: phone_unreadable", "code: check_failed", [":2:", "name the one that is meant"]),
         ("column: phone", "column: phon", [":3:", "`waivers.0.column`", "did you mean `phone`"]),
         ("check: value_in_set_fire_grade", "check: value_in_set_grade", [":8:", "did you mean `value_in_set_fire_grade`"]),
         ("check: value_in_set_fire_grade", "check: columns_as_declared", [":8:", "`severity: hold`"]),
