@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from pipelines.gate import Counted
 
 
-#: Findings that repeat, row by row, what a check counted: they go with their check.
+#: The finding that repeats, row by row, what a check counted.
 OF_A_CHECK = "check_failed"
+#: Findings that the gate makes of a check that fails: they go with their check.
+OF_CHECKS = frozenset({OF_A_CHECK, "rows_unlike_before", "sum_unlike_declared", "keys_unlike_declared"})
 
 # --- the catalogue --------------------------------------------------------------------------------
 
@@ -72,8 +74,8 @@ def _problems(path: Path, waivers: Sequence[Waiver], contract: Contract) -> list
     for at, waiver in enumerate(waivers):
         if waiver.code is not None and waiver.code not in kinds():
             wrong(at, "code", f"no finding `{waiver.code}`{nearest(waiver.code, list(kinds()))}")
-        elif waiver.code == OF_A_CHECK:
-            wrong(at, "code", f"`{OF_A_CHECK}` stands for any check; name the one that is meant: `check: <its id>`")
+        elif waiver.code in OF_CHECKS:
+            wrong(at, "code", f"`{waiver.code}` tells of a check that failed; name the one that is meant: `check: <its id>`")
         elif waiver.code is not None and kinds()[waiver.code].severity == "hold":
             wrong(at, "code", f"`{waiver.code}` holds the batch, which nobody can waive; have the file sent again")
         if waiver.check is not None and waiver.check not in checks:
@@ -144,7 +146,7 @@ class Cover:
 
 def nothing_covered(batch: Batch, refused: int) -> Cover:
     """Where no waiver stood."""
-    return Cover(sum(f.severity != "note" and f.code != OF_A_CHECK for f in batch.findings), refused)
+    return Cover(sum(f.severity != "note" for f in batch.findings), refused)
 
 
 def cover(con: duckdb.DuckDBPyConnection, batch: Batch, contract: Contract, staged: Path, refused: int) -> Cover:
@@ -152,7 +154,7 @@ def cover(con: duckdb.DuckDBPyConnection, batch: Batch, contract: Contract, stag
     waivers = _findings_relation(con, batch, contract, staged)
     counts = ", ".join(f"count(*) FILTER ({_flag(i)})" for i in range(len(waivers)))
     told, *each = con.execute(
-        f"SELECT count(*) FILTER (of_file AND severity <> 'note' AND code <> '{OF_A_CHECK}' AND NOT waived), {counts} FROM found"
+        f"SELECT count(*) FILTER (of_file AND severity <> 'note' AND NOT waived), {counts} FROM found"
     ).fetchall()[0]
     if refused and (judged := staged / "judged.parquet").is_file():
         rows = f'SELECT "_sheet", "_row" FROM read_parquet({literal(str(judged))}) WHERE "_refused"'
