@@ -104,7 +104,7 @@ def test_golden_records_follow_deletions_and_forget_what_was_before_them(tmp_pat
 Sent = list[tuple[int, list[tuple[int, str, str]]]]
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(

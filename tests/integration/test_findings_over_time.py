@@ -224,7 +224,7 @@ CELLS = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(CELLS, min_size=1, max_size=6), chosen=st.sets(st.integers(0, 200), max_size=60))
 def test_no_waiver_ever_changes_a_count(
     third_of_march: tuple[Town, Run], periods: Iterator[date], rows: list[tuple[str, ...]], chosen: set[int]

@@ -162,7 +162,7 @@ CLEANING = [
 ]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=SENT, on_fail=st.sampled_from(["null", "refuse"]), on_missing=st.sampled_from(["keep", "refuse"]))
 def test_neither_cleaning_nor_refusing_raises_a_score(
     rows: list[tuple[str, ...]], on_fail: str, on_missing: str, office: Town, days: Iterator[date]

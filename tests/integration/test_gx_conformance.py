@@ -123,7 +123,7 @@ def test_what_is_not_covered_is_refused_with_the_declared_reason(name: str) -> N
         check_expectation(Expectation("it", name, {}))
 
 
-@settings(max_examples=2, deadline=None, database=None, phases=[Phase.explicit, Phase.generate],
+@settings(max_examples=2, database=None, phases=[Phase.explicit, Phase.generate],
           suppress_health_check=list(HealthCheck))  # fmt: skip  # shrinking 200 runs on two engines would take minutes
 @example(rows=EVERY_VALUE)
 @given(rows=ROWS)

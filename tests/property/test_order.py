@@ -142,7 +142,7 @@ TAX_UNDATED = File("tax__payer", date(2026, 3, 2), (("S1", "13800138000", "丙",
 TAX_DATED = File("tax__payer", date(2026, 3, 2), (("S1", "13800138000", "丙", ""), ("S1", "13900139000", "甲", "2026-03-09")))
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(files(), st.booleans())
 @example([MARKET_NEW, MARKET_OLD], True)  # an older file that comes late overwrites nothing
 @example([TAX_DATED, TAX_UNDATED, TAX_DATED], False)  # the same bytes again, after other ones, are a new version

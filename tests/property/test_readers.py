@@ -91,7 +91,7 @@ def encodable(text: str, encoding: str) -> bool:
         return False
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(written())
 @example((["编号"], [[""], ["a"]], "utf-8", ",", '"', "\n", csv.QUOTE_MINIMAL))
 def test_every_cell_comes_back_with_its_row_number(case: tuple[list[str], Table, str, str, str, str, int]) -> None:
@@ -113,7 +113,7 @@ LINES = st.lists(st.lists(st.sampled_from(CELLS), min_size=1, max_size=4), min_s
 TWO_HEADERS = st.sampled_from([["编号", "名称"], ["Id", "a", "b"]])
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=LINES, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans(), headers=TWO_HEADERS, quote=st.sampled_from(['"', ""])
 )
@@ -156,7 +156,7 @@ MANY = st.lists(PIECES, max_size=25).map(b"".join)
 ANY = st.one_of(st.binary(max_size=200), MANY, MANY.map(lambda data: b"id,name\n" + data))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=ANY,
     encoding=st.sampled_from(["utf-8", "gb18030", "utf-16", "cp1252"]),
@@ -190,7 +190,7 @@ def workbook() -> bytes:
     return out.getvalue()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 6000), at=st.integers(0, 6000), new=st.binary(max_size=4))
 def test_no_damaged_workbook_is_an_exception(cut: int, at: int, new: bytes, workbook: bytes) -> None:
     damaged = workbook[:at] + new + workbook[at + len(new) :]

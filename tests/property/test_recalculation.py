@@ -66,25 +66,25 @@ def assert_the_workbook_agrees(city: City) -> None:
     assert figures == 2 * checks + (20 + 2 * 6 + 5) * len(city.sources) + 6 * len(city.departments) + 3 * 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cities())
 def test_the_script_rebuilds_every_score(city: City) -> None:
     assert_the_script_agrees(city)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(cities(other=OTHER))
 def test_the_script_follows_the_policy_of_each_source(city: City) -> None:
     assert_the_script_agrees(city)
 
 
-@settings(max_examples=12, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=12, phases=NO_SHRINKING)
 @given(cities(most=4))
 def test_the_formulas_of_the_workbook_rebuild_every_score(city: City) -> None:
     assert_the_workbook_agrees(city)
 
 
-@settings(max_examples=8, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=8, phases=NO_SHRINKING)
 @given(cities(most=3, other=OTHER))
 def test_the_workbook_follows_the_policy_of_each_source(city: City) -> None:
     assert_the_workbook_agrees(city)
