@@ -206,7 +206,8 @@ def _with_failing_rows(
     for check_id, sheet, row in rows:
         named.setdefault(check_id, []).append((sheet, row))
     return [
-        replace(c, findings=(*c.findings, *(_breaks(c.check, contract, *at) for at in named.get(c.check.id, ())))) for c in counted
+        replace(c, findings=(*c.findings, *(_breaks(c.check, contract, *at) for at in named.get(c.check.id, ()))))
+        for c in counted
     ]
 
 

@@ -117,11 +117,18 @@ def _files(run: Run, city: City) -> Iterator[tuple[str, str | bytes]]:
     """Name and content of every file of the site."""
     entities = tuple(run.catalog.entities.values())
     noise = over_time(run)
-    waivers = sorted((w for one in noise.values() for w in one.waivers), key=lambda w: (not w.is_urgent, w.waiver.until, w.source))
-    affected = Counter(code for one in noise.values() for code in {f.code for f in one.findings if f.kind == "finding" and f.last_count})
+    waivers = sorted(
+        (w for one in noise.values() for w in one.waivers), key=lambda w: (not w.is_urgent, w.waiver.until, w.source)
+    )
+    affected = Counter(
+        code for one in noise.values() for code in {f.code for f in one.findings if f.kind == "finding" and f.last_count}
+    )
     for language in LANGUAGES:
         common = {"city": city, "page": "", "up": "", "entities": entities}
-        yield f"index.{language}.html", render("index.html", language, **common | {"page": "index", "here": "index", "waivers": waivers})
+        yield (
+            f"index.{language}.html",
+            render("index.html", language, **common | {"page": "index", "here": "index", "waivers": waivers}),
+        )
         codes = {"page": "codes", "here": "codes", "codes": list(kinds().values()), "affected": affected}
         yield f"codes.{language}.html", render("codes.html", language, **common | codes)
         yield (
