@@ -50,12 +50,13 @@ def open_run(
     workspace: Path | None = None,
     catalog: Path | None = None,
 ) -> Run:
-    """A run on the named (or configured) workspace and catalogue; makes the workspace if it is new.
+    """A run on the named (or configured) workspace and catalogue; makes the workspace if it is new, and adds the
+    tables of a newer version of the software.
 
     Clock, first that is given: `now`, DMP_NOW, the file `clock` in the workspace (simulated cities), the system.
     """
     place = open_workspace(workspace)
-    if not place.lake_catalog.is_file():
+    if not lake.is_ready(place):
         lake.create(place)
     told = now or _told(place)
     instant = told or datetime.now(UTC)

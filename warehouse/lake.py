@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.layout import Workspace, sync_folder
+from warehouse.layout import Workspace, sync_folder, write_atomically
 from warehouse.tables import TABLES, Columns
 
 LAYERS = ("raw", "std", "quarantine", "base", "quality", "ledger")
@@ -110,6 +112,22 @@ def one_moment(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
         con.rollback()
 
 
+def is_ready(workspace: Workspace) -> bool:
+    """Whether the lake is there with every table and column that this version of the software keeps."""
+    mark = _mark(workspace)
+    return workspace.lake_catalog.is_file() and mark.is_file() and mark.read_text() == _tables_digest()
+
+
+def _mark(workspace: Workspace) -> Path:
+    return workspace.lake / "tables.sha256"
+
+
+def _tables_digest() -> str:
+    return hashlib.sha256(
+        json.dumps([LAYERS, {name: dict(columns) for name, (_, columns) in TABLES.items()}]).encode()
+    ).hexdigest()
+
+
 def create(workspace: Workspace) -> None:
     """Make the lake with its layers and the platform's own tables. A second call adds what is missing.
 
@@ -140,6 +158,7 @@ def create(workspace: Workspace) -> None:
         catalog.chmod(0o600)
         catalog.replace(final)
         sync_folder(workspace.lake)
+        write_atomically(_mark(workspace), _tables_digest().encode(), mode=0o600)
 
 
 def ensure_table(con: duckdb.DuckDBPyConnection, name: str, columns: Columns) -> dict[str, str]:

@@ -221,3 +221,15 @@ def test_two_connections_spill_beside_each_other(tmp_path: Path, monkeypatch: py
         con.close()
     assert wrong == [(0,), (0,)]
     assert list(place.scratch.iterdir()) == []
+
+
+def test_a_workspace_of_an_older_version_gains_its_tables_at_the_first_run(place: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = {name: table for name, table in lake.TABLES.items() if name != "quality.waiver"}
+    monkeypatch.setattr(lake, "TABLES", older)
+    with place.run(FIRST) as run:
+        assert "quality.waiver" not in tables(run.workspace)
+    monkeypatch.undo()
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
+    place.run_at(FIRST)
+    assert tables(place.workspace)["quality.waiver"] == []
+    assert [r["verdict"] for r in tables(place.workspace)["ledger.batch"]] == ["pass"]
