@@ -10,7 +10,7 @@ from pipelines.recalculation_book import recalculation_book
 from pipelines.report_files import checks_csv, departments_csv, policy_csv, scores_csv, sources_csv
 from pipelines.report_view import City
 
-#: Reads the CSV files in the folder where it is run, with any DuckDB from 1.0.
+#: Reads the CSV files in the folder where it is run, with DuckDB (tested with 1.5).
 SCRIPT = Path(quality.reports.__file__).with_name("recalculate.sql")
 
 

@@ -1,8 +1,8 @@
 -- 复算：从 A、B 两个计数起，把本报告的每一个得分重新算一遍，再与公布的得分逐一比较。
 -- Recalculation: every score of this report once more, from the two counts A and B up, compared with the scores published.
 --
--- 用法：装一个 DuckDB 1.0 或更新的版本（duckdb.org，单个文件），在本文件所在的文件夹里运行
--- How to use it: with DuckDB 1.0 or later (duckdb.org, a single file), in the folder of this file, run
+-- 用法：装一个 DuckDB（duckdb.org，单个文件；以 1.5 版测试），在本文件所在的文件夹里运行
+-- How to use it: with DuckDB (duckdb.org, a single file; tested with 1.5), in the folder of this file, run
 --
 --     duckdb < recalculate.sql
 --
