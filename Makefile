@@ -22,11 +22,11 @@ demo: setup ## three days of a synthetic city through a real Airflow, then the s
 	$(BIN)/dmp demo
 
 test: setup ## the test suite (no root, no browser)
-	DMP_THREADS=1 $(BIN)/python -m pytest -m "not pages and not airflow and not slow and not shared" -n 2 --dist loadfile --durations=10
+	DMP_THREADS=1 $(BIN)/python -m pytest -m "not pages and not airflow and not slow and not shared" -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 	$(BIN)/python -m pytest -m "airflow and not slow" --durations=5
 
 test-slow: setup ## long tests: kills, hostile files, replays of ../shared/data (skipped where it is absent)
-	$(BIN)/python -m pytest -m "(slow or shared) and not airflow" -n 2 --dist loadfile --durations=10 --ignore=tests/hostile
+	$(BIN)/python -m pytest -m "(slow or shared) and not airflow" -n 2 --dist loadfile --no-loadscope-reorder --durations=10 --ignore=tests/hostile
 	$(BIN)/python -m pytest tests/hostile -s
 	$(BIN)/python -m pytest -m "airflow and slow" -s
 

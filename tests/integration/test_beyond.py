@@ -189,6 +189,7 @@ def verdicts(found: dict[str, list[dict[str, Any]]]) -> list[Any]:
     return [found[t] for t in ("quality.check", "quality.finding", "ledger.batch", "ledger.statement", "ledger.stage")]
 
 
+@pytest.mark.slow
 def test_a_rebuild_finds_what_each_gate_found(tmp_path: Path) -> None:
     """Both compare with the other, and each changes between the batches of the other."""
     place = city(tmp_path)
@@ -211,6 +212,7 @@ def test_a_rebuild_finds_what_each_gate_found(tmp_path: Path) -> None:
     assert archive.drops(new, "water__meter") == archive.drops(place.workspace, "water__meter")
 
 
+@pytest.mark.slow
 def test_a_gate_that_was_killed_looks_at_the_same_moment_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = city(tmp_path)
     send(place, "land__house", "house_20260301.csv", HOUSES + "东街,1,3,甲\n")
@@ -234,6 +236,7 @@ def test_a_gate_that_was_killed_looks_at_the_same_moment_again(tmp_path: Path, m
     assert verdicts(tables(new)) == verdicts(place.tables())
 
 
+@pytest.mark.slow
 def test_two_gates_at_once_that_looked_past_each_other_are_rebuilt_all_the_same(tmp_path: Path) -> None:
     place = city(tmp_path)
     place.contract("land__house", HOUSE + "expect:\n  - {value_in_source: street, source: water__meter}\n")
