@@ -29,7 +29,7 @@ def test_a_full_or_read_only_disk_loses_and_doubles_nothing(tmp_path: Path) -> N
     disk.mkdir()
     if not can_mount(disk):
         pytest.skip("this machine lets nobody mount a disk of his own (unshare --user --mount)")
-    script = 'mount -t tmpfs -o size=200m none "$1" && TMPDIR="$1" exec "$2" -m tests.crash.small_disk "$1" "$3"'
+    script = 'mount -t tmpfs -o size=200m none "$1" && exec "$2" -m tests.crash.small_disk "$1" "$3"'
     subprocess.run([*NAMESPACE, "sh", "-c", script, "sh", disk, sys.executable, out], check=True)
     found = json.loads(out.read_text())
     assert found["differences"] == []
