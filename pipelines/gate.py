@@ -187,24 +187,20 @@ def _with_failing_rows(
     )
     failing = literal(str(place / "failing.parquet"))
     con.execute(
-        f"COPY (SELECT {literal(batch.batch)} AS batch, {literal(batch.source)} AS source, * FROM ({parts}) "
-        f'ORDER BY check_id, "_sheet" NULLS FIRST, "_row") TO {failing} {PARQUET}'
+        f"COPY (SELECT {literal(batch.batch)} AS batch, {literal(batch.source)} AS source, * FROM ({parts})) TO {failing} {PARQUET}"
     )
     # Of a refused row cleaning has said why; of the others it has spoken cell by cell.
     refused, said = (f"read_parquet({literal(str(place / f'{name}.parquet'))})" for name in ("quarantine", "finding"))
     spoken = f'SELECT _sheet, _row, NULL AS column_name FROM {refused} UNION ALL SELECT sheet, "row", column_name FROM {said}'
-    rows = con.execute(
-        f"SELECT f.check_id, f._sheet, f._row FROM read_parquet({failing}) AS f "
-        "JOIN (SELECT unnest(?) AS check_id, unnest(?) AS columns) AS c USING (check_id) "
-        f"WHERE NOT EXISTS (FROM ({spoken}) AS k "
-        "WHERE k._row = f._row AND k._sheet IS NOT DISTINCT FROM f._sheet "
-        "AND (k.column_name IS NULL OR list_contains(c.columns, k.column_name))) "
-        f"QUALIFY row_number() OVER (PARTITION BY check_id ORDER BY f._sheet NULLS FIRST, f._row) <= {SPELLED_OUT} ORDER BY ALL",
-        [[c.check.id for c in listed], [list(c.check.columns) for c in listed]],
-    ).fetchall()
     named: dict[str, list[tuple[str | None, int]]] = {}
-    for check_id, sheet, row in rows:
-        named.setdefault(check_id, []).append((sheet, row))
+    for c in listed:  # the first of each by itself: bounded memory, however many there are
+        named[c.check.id] = con.execute(
+            f"SELECT f._sheet, f._row FROM read_parquet({failing}) AS f WHERE f.check_id = ? AND NOT EXISTS (FROM ({spoken}) AS k "
+            "WHERE k._row = f._row AND k._sheet IS NOT DISTINCT FROM f._sheet "
+            "AND (k.column_name IS NULL OR list_contains(?, k.column_name))) "
+            f"ORDER BY f._sheet NULLS FIRST, f._row LIMIT {SPELLED_OUT}",
+            [c.check.id, list(c.check.columns)],
+        ).fetchall()
     return [
         replace(c, findings=(*c.findings, *(_breaks(c.check, contract, *at) for at in named.get(c.check.id, ()))))
         for c in counted
