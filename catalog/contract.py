@@ -134,6 +134,11 @@ class Column(Model):
         return self.to
 
     @property
+    def is_masked(self) -> bool:
+        """Whether its values are hidden from everybody but the department that sent them."""
+        return self.personal or self.grade in ("G3", "G4")
+
+    @property
     def refuses_missing(self) -> bool:
         return (self.on_missing or ("refuse" if self.key else "keep")) == "refuse"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,13 @@ def batch_id(source: str, period: str, version: int) -> str:
 
 def source_of(batch: str) -> str:
     return batch.split("@")[0]
+
+
+def chain_tip(links: Iterable[tuple[str, str | None]]) -> str | None:
+    """Of (own hash, hash of the former row) of one source's ledger: the own hash that no other row names as its former."""
+    links = list(links)
+    former = {previous for _, previous in links}
+    return next((own for own, _ in links if own not in former), None)
 
 
 def folder(workspace: Workspace, batch: str) -> Path:

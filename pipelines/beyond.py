@@ -17,7 +17,7 @@ import duckdb
 from catalog.contract import Contract, Expect
 from pipelines import archive
 from pipelines.archive import Drop
-from pipelines.batch import Batch, folder
+from pipelines.batch import Batch, chain_tip, folder
 from pipelines.compile import SQL_TYPES
 from pipelines.current import LAST_DAY, current_sql
 from pipelines.run import Run
@@ -81,8 +81,8 @@ def _newest(run: Run, source: str) -> dict[str, str] | None:
     ).fetchall()
     if not rows:
         return None
-    former = {previous for _, _, previous, _ in rows}
-    newest = next((drop for drop, own, _, _ in rows if own not in former), rows[-1][0])
+    tip = chain_tip((own, previous) for _, own, previous, _ in rows)
+    newest = next((drop for drop, own, _, _ in rows if own == tip), rows[-1][0])
     return {"drop": newest, "as_of": max(arrived for *_, arrived in rows).astimezone(UTC).isoformat()}
 
 

@@ -128,8 +128,7 @@ def findings_sql(contract: Contract, batch: Batch, compiled: Compiled) -> str:
         f"({literal(k.code)}, {literal(k.severity)}, {literal(k.zh)}, {literal(k.en)})" for k in kinds().values()
     )
     columns = ",\n    ".join(
-        f"({literal(c.name)}, {literal(c.source)}, {c.personal or c.grade in ('G3', 'G4')}, "
-        f"{c.fails_to == 'refuse'}, {c.refuses_missing})"
+        f"({literal(c.name)}, {literal(c.source)}, {c.is_masked}, {c.fails_to == 'refuse'}, {c.refuses_missing})"
         for c in contract.mapped
     )
     value = "left(sent, 200)"

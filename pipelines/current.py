@@ -116,7 +116,7 @@ def _shown(contract: Contract, name: str, reveal: bool) -> str:
     if reveal or name.startswith("_"):
         return quoted(name)
     column = contract.column(name)
-    if not column.personal and column.grade not in ("G3", "G4"):
+    if not column.is_masked:
         return quoted(name)
     return f"{masked_sql(f'CAST({quoted(name)} AS VARCHAR)')} AS {quoted(name)}"
 

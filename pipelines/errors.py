@@ -27,9 +27,9 @@ _FULL = re.compile("no space left|disk is full|disk quota exceeded|file too larg
 _UNWRITABLE = re.compile("read-?only (file system|database)|permission denied|operation not permitted|disk i/o error", re.I)
 
 
-def is_of_the_machine(error: OSError) -> bool:
+def is_of_the_machine(error: BaseException) -> bool:
     """Whether an error while reading a file says nothing about the file: it is raised again, never held against the sender."""
-    return error.errno in _MACHINE
+    return isinstance(error, OSError) and error.errno in _MACHINE
 
 
 def storage_trouble(error: BaseException) -> str | None:

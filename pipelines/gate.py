@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from catalog.contract import Contract
 from pipelines import archive, waivers
-from pipelines.batch import Batch, folder, is_staged, load, source_of
+from pipelines.batch import Batch, chain_tip, folder, is_staged, load, source_of
 from pipelines.beyond import looking_beyond
 from pipelines.clean import clean_staged, working
 from pipelines.collect import NO_PERIOD, drop_row
@@ -143,7 +144,7 @@ def judge_batch(run: Run, batch: Batch, contract: Contract) -> list[Counted]:
     period = None if batch.period == NO_PERIOD else period_range(contract.arrival.cycle, batch.period)
     with working(run) as con:
         with looking_beyond(run, con, batch, contract) as beyond:
-            code_table = lambda name: attach_code_table(con, run.catalog, name)  # noqa: E731
+            code_table = partial(attach_code_table, con, run.catalog)
             checks = prepare(contract, Context(period, arrived_on, code_table, beyond))
         relations = {"columns": _columns_relation(con, batch, contract)}
         judged = folder(run.workspace, batch.batch) / "judged.parquet"
@@ -482,10 +483,8 @@ def _batch_row(run: Run, batch: Batch, contract: Contract, verdict: Verdict) -> 
 
 
 def _tip(run: Run, source: str) -> str | None:
-    """Hash of the newest ledger row of the source: the one that no other row names as its former."""
-    rows = run.con.execute("SELECT hash, previous_hash FROM lake.ledger.batch WHERE source = ?", [source]).fetchall()
-    former = {previous for _, previous in rows}
-    return next((own for own, _ in rows if own not in former), None)
+    """Hash of the newest ledger row of the source."""
+    return chain_tip(run.con.execute("SELECT hash, previous_hash FROM lake.ledger.batch WHERE source = ?", [source]).fetchall())
 
 
 def chained_hash(row: Mapping[str, Any]) -> str:

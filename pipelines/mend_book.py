@@ -17,11 +17,11 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.packaging.custom import StringProperty
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.properties import PageSetupProperties
 
 from catalog.contract import Title
 from pipelines.formula import runs
 from pipelines.mend_mark import BATCH, CONTENT
+from pipelines.paper import on_paper
 from warehouse.layout import write_atomically
 
 #: Headings of the columns that are ours. No department writes these brackets, and `mark` must come back.
@@ -166,7 +166,7 @@ def _rows(book: Workbook, sheet: Sheet) -> None:
     for position, column in enumerate(sheet.columns, len(own) + 1):
         place.column_dimensions[get_column_letter(position)].width = _width(sheet, position - len(own) - 1, column.heading)
     place.column_dimensions[get_column_letter(len(own) + len(sheet.columns) + 1)].width = _SAID
-    _on_paper(place)
+    on_paper(place)
     place.freeze_panes = f"{get_column_letter(len(own) + 1)}2"
     place.sheet_view.zoomScale = 100
     made = _Styles(place)
@@ -186,14 +186,6 @@ def _rows(book: Workbook, sheet: Sheet) -> None:
               for column, text in zip(sheet.columns, line.cells, strict=True)),
             made.cell(en, _SOFT, _OURS, _WRAP),
         ])  # fmt: skip
-
-
-def _on_paper(place: Any) -> None:
-    """A page as wide as the sheet, lying."""
-    place.page_setup.orientation = "landscape"
-    place.page_setup.paperSize = 9  # A4
-    place.page_setup.fitToHeight = 0
-    place.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
 
 
 def _height(*texts: tuple[str, int]) -> float:
@@ -240,7 +232,7 @@ def _how_to(book: Workbook, sheet: Sheet) -> None:
     place.column_dimensions["A"].width = 4
     place.column_dimensions["B"].width = 62
     place.column_dimensions["C"].width = 70
-    _on_paper(place)
+    on_paper(place)
     made = _Styles(place)
     for row, (number, zh, en) in enumerate(_advice(sheet), 1):
         place.row_dimensions[row].height = _height((zh, 62), (en, 70))

@@ -15,9 +15,9 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.properties import PageSetupProperties
 
 from pipelines.formula import harmless
+from pipelines.paper import on_paper
 from pipelines.recalculation_sheets import (
     CHECK_COLUMNS,
     CHECKS,
@@ -309,7 +309,7 @@ def _sheet(book: Any, styles: _Styles, name: str, columns: Sequence[Column], row
         place.column_dimensions[letters[column.key]].width = max(column.width, 12)
     place.freeze_panes = f"C{FIRST_ROW}"
     place.print_title_rows = f"2:{FIRST_ROW - 1}"
-    _on_paper(place)
+    on_paper(place)
     place.row_dimensions[2].height = place.row_dimensions[3].height = TWO_LINES
     place.append([styles.cell(place, TITLES[name], "title")])
     place.append([styles.cell(place, column.zh, "head") for column in columns])
@@ -321,23 +321,21 @@ def _sheet(book: Any, styles: _Styles, name: str, columns: Sequence[Column], row
             value: Any = row.get(column.key)
             if column.formula and column.key not in row:
                 text = same_row[column.key].replace("<row>", str(number))
-                value = _Formula(re.sub(r"\{\w+\}", lambda m, row=row: row[m[0]], text))  # type: ignore[misc]
+                value = _Formula(_filled(text, row))
             made.append(styles.cell(place, value, column.role, column.form))
         place.append(made)
 
 
-def _on_paper(place: Any) -> None:
-    """Each sheet as wide as a page, lying."""
-    place.page_setup.orientation, place.page_setup.paperSize = "landscape", 9  # A4
-    place.page_setup.fitToWidth, place.page_setup.fitToHeight = 1, 0
-    place.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+def _filled(formula: str, row: Row) -> str:
+    """A formula with the row's own references in place of `{name}`."""
+    return re.sub(r"\{\w+\}", lambda reference: str(row[reference[0]]), formula)
 
 
 def _read_me(book: Any, styles: _Styles, city: City, rows: Mapping[str, int]) -> None:
     place = book.create_sheet("说明 Read me")
     for letter, width in zip("ABCD", (62, 17, 17, 100), strict=True):
         place.column_dimensions[letter].width = width
-    _on_paper(place)
+    on_paper(place)
     place.append([styles.cell(place, f"复算工作簿 Recalculation workbook {city.as_of}", "title")])
     place.append([])
     place.row_dimensions[FIRST_ROW - 1].height = TWO_LINES

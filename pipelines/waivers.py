@@ -84,13 +84,9 @@ def _problems(path: Path, waivers: Sequence[Waiver], contract: Contract) -> list
             wrong(at, "check", f"`{waiver.check}` has `severity: hold` in the contract, which nobody can waive")
         if waiver.column is not None and waiver.column not in columns:
             wrong(at, "column", f"{contract.id} has no column `{waiver.column}`{nearest(waiver.column, list(columns))}")
-        elif waiver.value and waiver.column and _is_masked(columns[waiver.column]):
+        elif waiver.value and waiver.column and columns[waiver.column].is_masked:
             wrong(at, "value", f"values of `{waiver.column}` are personal and masked in findings; leave `value` out")
     return found
-
-
-def _is_masked(column: Any) -> bool:
-    return column.personal or column.grade in ("G3", "G4")
 
 
 def standing(waivers: Sequence[Waiver], contract: Contract, arrived: datetime) -> list[dict[str, Any]]:

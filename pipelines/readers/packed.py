@@ -36,7 +36,7 @@ def unpack(path: Path, pattern: str | None, out: Path) -> str | Finding | None:
             with ZipFile(path) as archive:
                 return _member(archive, path, pattern, out)
     except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
-        if isinstance(error, OSError) and is_of_the_machine(error):
+        if is_of_the_machine(error):
             raise
         return finding("archive_unreadable")
     return None

@@ -22,7 +22,9 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
     """Raw rows of one file; rows are numbered from 1, there is no header row."""
     try:
         file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError, ValueError):
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if is_of_the_machine(error):
+            raise
         empty = path.stat().st_size == 0
         return Reading(findings=(finding("file_empty", size=0) if empty else finding("parquet_unreadable"),))
     with file:
@@ -36,7 +38,7 @@ def read(path: Path, contract: Contract, batch: str, out: Path) -> Reading:
         try:
             written = _write(file, layout, contract, batch, out)
         except (pa.ArrowException, OSError, ValueError) as error:
-            if isinstance(error, OSError) and is_of_the_machine(error):
+            if is_of_the_machine(error):
                 raise
             out.unlink(missing_ok=True)
             return not_read(rows, [*findings, finding("parquet_unreadable")], layout, contract)

@@ -16,6 +16,7 @@ from typing import Any
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
 
 from catalog.contract import Contract
+from pipelines.errors import is_of_the_machine
 from pipelines.readers.rows import (
     HEAD,
     SPELLED_OUT,
@@ -90,7 +91,9 @@ def open_workbook(path: Path) -> tuple[CalamineWorkbook, bool] | Finding:
             return _by_its_bytes(path), zipped
     except PasswordError:
         return finding("workbook_locked")
-    except (CalamineError, OSError, ValueError):
+    except (CalamineError, OSError, ValueError) as error:
+        if is_of_the_machine(error):
+            raise
         return finding("workbook_unreadable")
 
 

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile
 
+from pipelines.errors import is_of_the_machine
 from quality.finding import Finding, finding
 
 MOST_UNPACKED = 2 << 30
@@ -25,6 +26,7 @@ _CELL = re.compile(rb"""\br=["']([A-Z]{1,3})([0-9]{1,7})["']""")
 _ROW = re.compile(rb"""<(?:\w+:)?row\b[^>]*?\br=["']([0-9]{1,7})["']""")
 _HIDDEN_ROW = re.compile(rb"""<(?:\w+:)?row\b[^>]*?\bhidden=["'](?:1|true)["']""")
 _HIDDEN_COLUMN = re.compile(rb"""<(?:\w+:)?col\b[^>]*?\bhidden=["'](?:1|true)["'][^>]*>""")
+_DAMAGED = (BadZipFile, zlib.error, KeyError, OSError, ElementTree.ParseError, RuntimeError, EOFError, ValueError)
 _ODS = b"application/vnd.oasis.opendocument.spreadsheet"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
@@ -45,7 +47,9 @@ def unfit(path: Path, sheet: str | None = None) -> Finding | None:
                 if sheet is None or sheet not in parts:
                     return None
                 rows, columns = _extent(archive, parts[sheet])
-    except (BadZipFile, zlib.error, KeyError, OSError, ElementTree.ParseError, RuntimeError, EOFError, ValueError):
+    except _DAMAGED as error:
+        if is_of_the_machine(error):
+            raise
         return finding("workbook_unreadable")
     if rows * columns > MOST_CELLS:
         return finding("sheet_too_large", sheet=sheet or "1", rows=rows, columns=columns, most=MOST_CELLS)
@@ -68,7 +72,9 @@ def oddities(path: Path, sheet: str) -> list[Finding]:
             if _is_ods(archive) or not (part := _parts(archive).get(sheet)):
                 return found
             rows, columns, formulas = _unseen(archive, part)
-    except (BadZipFile, zlib.error, KeyError, OSError, ElementTree.ParseError, RuntimeError, EOFError, ValueError):
+    except _DAMAGED as error:
+        if is_of_the_machine(error):
+            raise
         return found
     if rows or columns:
         found.append(finding("cells_hidden", sheet=sheet, rows=rows, columns=columns))

@@ -82,10 +82,10 @@ def pairing(contract: Contract, line: Expect, columns: Sequence[str]) -> Pairing
     if not isinstance(source, str):
         raise CatalogError(f"{contract.id}: `{line.kind}` needs the id of a source, as in `source: taxation__taxpayer`")
     if "by" not in line.options:
-        theirs = _names(contract, line, "column", list(columns))
-        if len(theirs) != len(columns):
+        partners = _names(contract, line, "column", list(columns))
+        if len(partners) != len(columns):
             raise CatalogError(f"{contract.id}: `{line.kind}` compares {len(columns)} columns; `column` must name as many")
-        return Pairing(source, dict(zip(columns, theirs, strict=True)), None)
+        return Pairing(source, dict(zip(columns, partners, strict=True)), None)
     by = line.options["by"]
     keys = (
         {str(k): str(v) for k, v in by.items()} if isinstance(by, Mapping) else {n: n for n in _names(contract, line, "by", [])}
@@ -93,7 +93,8 @@ def pairing(contract: Contract, line: Expect, columns: Sequence[str]) -> Pairing
     if not keys:
         raise CatalogError(f"{contract.id}: `{line.kind}` needs `by`: a column, several, or {{own: theirs}}")
     known(contract, list(keys))
-    return Pairing(source, keys, (columns[0], *_names(contract, line, "column", [columns[0]], most=1)))  # type: ignore[arg-type]
+    [theirs] = _names(contract, line, "column", [columns[0]], most=1)
+    return Pairing(source, keys, (columns[0], theirs))
 
 
 def known(contract: Contract, columns: Sequence[str]) -> None:
@@ -226,7 +227,7 @@ def told(code: str, contract: Contract, columns: Sequence[str], facts: Mapping[s
     """The finding of a failed check in the numbers that its SQL gave. A sum of personal values may be one value: masked."""
     column: Column | None = contract.column(columns[0]) if columns else None
     shown: dict[str, Any] = {name: _plain(value) for name, value in facts.items()}
-    if column and (column.personal or column.grade in ("G3", "G4")):
+    if column and column.is_masked:
         shown = {name: masked(value) for name, value in shown.items()}
     return finding(code, severity="note" if severity == "note" else None, column_name=column.name if column else None,
                    header=column.source if column else None, **shown)  # fmt: skip
