@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from catalog.contract import Contract
 from catalog.registry import Catalog
-from pipelines.scorecard import USUAL_WINDOW, BatchLine, Scorecard, SourceCard
+from pipelines.score_facts import BatchLine
+from pipelines.scorecard import USUAL_WINDOW, Scorecard, SourceCard
 from pipelines.slots import schedule_of
 from quality.dimensions import DIMENSIONS
 from quality.policy import Grade, Policy, load_policy

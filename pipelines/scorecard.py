@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,11 +17,13 @@ import duckdb
 import pyarrow as pa
 
 from catalog.contract import Contract
+from pipelines import score_facts as facts
 from pipelines.clean import working
 from pipelines.run import Run
+from pipelines.score_facts import BatchLine, CheckLine, FindingLine
 from pipelines.slots import schedule_of
-from quality.expectations import prepare
-from quality.gx import validate
+from quality.expectations import Prepared, prepare
+from quality.gx import Expectation, validate
 from quality.policy import Policy, load_policy
 from quality.scoring import (
     CatalogueFields,
@@ -36,56 +38,27 @@ from quality.scoring import (
     score_source,
 )
 from quality.timeliness import Arrival, JudgedSlot, circular, judge, period_of, period_range, punctuality
-from warehouse.lake import one_moment
+from warehouse.lake import literal, one_moment
 
 #: How far back a scorecard looks unless told: at least one slot of each cycle falls due in it.
 WINDOW_DAYS: Mapping[str, int] = {"quarterly": 92, "yearly": 366}
 USUAL_WINDOW = 31
 
-
-@dataclass(frozen=True)
-class CheckLine:
-    """One check of a source over the window, with the words a reader needs."""
-
-    id: str
-    kind: str
-    zh: str
-    en: str
-    severity: str
-    expectation: str
-    failing_rows_sql: str | None
-    batches: int
+#: The name under which the batches of the window are summed; other names are months.
+WINDOW = "window"
 
 
 @dataclass(frozen=True)
-class BatchLine:
-    """One batch of the source, as the ledger has it."""
+class MonthScore:
+    """The scores of one calendar month, with the slots that fell due in it."""
 
-    batch: str
-    period: str
-    version: int
-    file_name: str
-    sha256: str
-    arrived_at: datetime
-    encoding: str | None
+    month: str
+    t: Decimal | None
+    q: Decimal | None
+    o: Decimal | None
+    slots: tuple[JudgedSlot, ...]
     rows_read: int
     rows_accepted: int
-    rows_refused: int
-    verdict: str
-    reason_zh: str
-    reason_en: str
-    in_force: bool
-
-
-@dataclass(frozen=True)
-class FindingLine:
-    """All findings of one code in one column over the window, with examples (values masked where personal)."""
-
-    code: str
-    severity: str
-    header: str | None
-    count: int
-    examples: tuple[tuple[str, str | None, int | None, str, str], ...]  # file, sheet, row, message_zh, message_en
 
 
 @dataclass(frozen=True)
@@ -105,6 +78,7 @@ class SourceCard:
     rows_accepted: int
     rows_refused: int
     merged: int | None
+    months: tuple[MonthScore, ...] = ()
 
     @property
     def missing(self) -> tuple[JudgedSlot, ...]:
@@ -123,50 +97,89 @@ class Scorecard:
     entities: tuple[Mapping[str, Any], ...] = field(default=())
 
 
-def scorecard(run: Run, window: tuple[date, date] | None = None) -> Scorecard:
-    """The scorecard as of `run.now`. Reads the warehouse and the catalogue, writes nothing."""
+def scorecard(run: Run, window: tuple[date, date] | None = None, months: int = 0) -> Scorecard:
+    """The scorecard as of `run.now`, with the scores of so many calendar months, the running one included.
+
+    Reads the warehouse and the catalogue, writes nothing; a handful of statements, whatever the number of sources. The score
+    of a month is that of a scorecard with the month as its window: punctuality and versions as known today.
+    """
     policy = load_policy()
-    with working(run) as con, one_moment(run.con):
-        cards = tuple(_card(run, con, contract, policy, window) for contract in run.catalog.contracts.values())
-        entities = _entities(run)
+    with working(run) as con:
+        with one_moment(run.con):
+            known = facts.batches(run.con)
+            plans = [_plan(run, c, known.get(c.id, []), window, months) for c in run.catalog.contracts.values()]
+            judged = {(p.contract.id, name): some for p in plans for name, some in p.judged.items()}
+            checks = facts.checks(run.con, judged)
+            in_window = {key: some for key, some in judged.items() if key[1] == WINDOW}
+            lines = facts.check_lines(run.con, in_window)
+            findings = facts.findings(run.con, in_window)
+            drops = facts.drops(run.con)
+            merged = facts.merged(run.con, run.catalog.entities.values())
+            entities = _entities(run)
+        broken = _punctuality_problems(con, plans)
+    cards = []
+    for plan in plans:
+        contract, source, sent = plan.contract, plan.contract.id, plan.judged[WINDOW]
+        own = policy if contract.policy is None else load_policy(contract.policy)
+        punctual = _punctual(plan, plan.slots, source in broken)
+        stands = merged.get(contract.entity) if contract.entity else None
+        cards.append(SourceCard(
+            contract=contract, window=plan.window, score=score_source([*checks.get((source, WINDOW), ()), *punctual], own),
+            checks={line.id: line for line in [*lines.get(source, ()), *_punctuality_words(plan)]}, slots=plan.slots,
+            slot_batches={b.period: b.batch for b in plan.batches if b.in_force}, batches=tuple(plan.batches),
+            drops=tuple(drops.get(source, ())), findings=tuple(findings.get(source, ())),
+            rows_read=sum(b.rows_read for b in sent), rows_accepted=sum(b.rows_accepted for b in sent if b.verdict != "hold"),
+            rows_refused=sum(b.rows_refused for b in sent), merged=None if stands is None else stands.get(source, 0),
+            months=tuple(_month(plan, month, checks.get((source, month), ()), own) for month in plan.months),
+        ))  # fmt: skip
     departments = _departments(cards, policy)
-    return Scorecard(run.now, policy, cards, departments, rank_departments(departments, policy), entities)
+    return Scorecard(run.now, policy, tuple(cards), departments, rank_departments(departments, policy), entities)
 
 
-def _card(
-    run: Run, con: duckdb.DuckDBPyConnection, contract: Contract, policy: Policy, window: tuple[date, date] | None
-) -> SourceCard:
-    today = run.now.astimezone(contract.arrival.zone).date()
-    first, last = window or (today - timedelta(days=WINDOW_DAYS.get(contract.arrival.cycle, USUAL_WINDOW) - 1), today)
-    batches = _batches(run, contract)
-    slots = _slots(run, contract, batches, (first, last))
+@dataclass(frozen=True)
+class _Plan:
+    """Of one source: what is judged under which name, `WINDOW` or a month such as 2026-03."""
+
+    contract: Contract
+    window: tuple[date, date]
+    punctuality: Prepared | None
+    batches: Sequence[BatchLine]
+    slots: tuple[JudgedSlot, ...]
+    months: Mapping[str, tuple[JudgedSlot, ...]]
+    judged: Mapping[str, Sequence[BatchLine]]
+
+
+def _plan(run: Run, contract: Contract, batches: Sequence[BatchLine], window: tuple[date, date] | None, months: int) -> _Plan:
     zone = contract.arrival.zone
-    arrived = [b for b in batches if first <= b.arrived_at.astimezone(zone).date() <= last]
-    judged = _judged_batches(arrived)
-    lines, checks = _checks(run, contract, judged)
-    due = [s for s in slots if s.is_due]
-    if due:
-        checks.append(_punctuality(con, contract, due, lines))
-    return SourceCard(
-        contract=contract, window=(first, last), score=score_source(checks, load_policy(contract.policy) if contract.policy else policy),
-        checks=lines, slots=tuple(slots), slot_batches={b.period: b.batch for b in batches if b.in_force},
-        batches=tuple(batches), drops=_drops(run, contract), findings=_findings(run, [b.batch for b in judged]),
-        rows_read=sum(b.rows_read for b in judged), rows_accepted=sum(b.rows_accepted for b in judged if b.verdict != "hold"),
-        rows_refused=sum(b.rows_refused for b in judged), merged=_merged(run, contract),
+    today = run.now.astimezone(zone).date()
+    first, last = window or (today - timedelta(days=WINDOW_DAYS.get(contract.arrival.cycle, USUAL_WINDOW) - 1), today)
+    begin = _first_of_months(today, months)
+    slots = _slots(run, contract, batches, (min(first, begin), max(last, today)))
+    by_month: dict[str, list[JudgedSlot]] = {}
+    for slot in slots:
+        if begin <= slot.slot.due_on <= today and months:
+            by_month.setdefault(f"{slot.slot.due_on:%Y-%m}", []).append(slot)
+    arrived = [(b.arrived_at.astimezone(zone).date(), b) for b in batches]
+    judged: dict[str, list[BatchLine]] = {WINDOW: [b for day, b in arrived if first <= day <= last]}
+    for day, batch in arrived:
+        if begin <= day <= today and months:
+            judged.setdefault(f"{day:%Y-%m}", []).append(batch)
+    there = sorted({*by_month, *judged} - {WINDOW})
+    punctuality = next((p for p in prepare(contract) if p.kind == "punctuality"), None)
+    return _Plan(
+        contract, (first, last), punctuality, batches, tuple(s for s in slots if first <= s.slot.due_on <= last),
+        {month: tuple(by_month.get(month, ())) for month in there},
+        {name: _one_per_period(some) for name, some in judged.items()},
     )  # fmt: skip
 
 
-def _batches(run: Run, contract: Contract) -> list[BatchLine]:
-    rows = run.con.execute(
-        "SELECT batch, period, version, file_name, sha256, arrived_at, encoding, rows_read, rows_accepted, rows_refused, verdict, "
-        "reason_zh, reason_en, verdict <> 'hold' AND version = max(version) FILTER (verdict <> 'hold') OVER (PARTITION BY period) "
-        "FROM lake.ledger.batch WHERE source = ? ORDER BY arrived_at, batch",
-        [contract.id],
-    ).fetchall()
-    return [BatchLine(*(*row[:5], row[5].astimezone(UTC), *row[6:])) for row in rows]
+def _first_of_months(today: date, months: int) -> date:
+    """The first day of so many calendar months, that of `today` included; `today` itself for none."""
+    count = today.year * 12 + today.month - max(months, 1)
+    return date(count // 12, count % 12 + 1, 1) if months else today
 
 
-def _judged_batches(batches: Sequence[BatchLine]) -> list[BatchLine]:
+def _one_per_period(batches: Sequence[BatchLine]) -> list[BatchLine]:
     """One batch per period: the version in force, or the last one sent where none was accepted."""
     chosen: dict[str, BatchLine] = {}
     for batch in sorted(batches, key=lambda b: (b.in_force, b.version)):
@@ -193,129 +206,58 @@ def _slots(run: Run, contract: Contract, batches: Sequence[BatchLine], window: t
     return judge(slots, arrivals, run.now, schedule.horizon, schedule.calendar)
 
 
-def _checks(run: Run, contract: Contract, batches: Sequence[BatchLine]) -> tuple[dict[str, CheckLine], list[Check]]:
-    """A and B summed per check over the batches; text and weights are those of the newest batch that has the check."""
-    if not batches:
-        return {}, []
-    rows = run.con.execute(
-        "SELECT check_id, arg_max(kind, b.n), arg_max(title_zh, b.n), arg_max(title_en, b.n), arg_max(severity, b.n), "
-        "arg_max(expectation, b.n), arg_max(failing_rows_sql, b.n), count(*), arg_max(sub_indicator, b.n), arg_max(weight, b.n), "
-        "sum(c.a), sum(c.b), arg_max(floor, b.n), arg_max(target, b.n), bool_or(major), bool_or(error IS NOT NULL) "
-        "FROM lake.quality.check AS c JOIN (SELECT unnest($1) AS batch, unnest($2) AS n) AS b ON b.batch = c.batch "
-        "WHERE c.source = $3 AND kind <> 'punctuality' GROUP BY check_id ORDER BY check_id",
-        [[b.batch for b in batches], list(range(len(batches))), contract.id],
-    ).fetchall()
-    lines, checks = {}, []
-    for (
-        check_id,
-        kind,
-        zh,
-        en,
-        severity,
-        expectation,
-        failing,
-        count,
-        indicator,
-        weight,
-        a,
-        b,
-        floor,
-        target,
-        major,
-        broken,
-    ) in rows:
-        lines[check_id] = CheckLine(check_id, kind, zh, en, severity, expectation, failing, count)
-        checks.append(
-            Check(
-                check_id,
-                indicator,
-                weight,
-                _whole(a),
-                _whole(b),
-                _ratio(floor),
-                _ratio(target),
-                major=bool(major),
-                failed_to_run=bool(broken),
-                kind=kind,
-            )
-        )
-    return lines, checks
+def _month(plan: _Plan, month: str, checks: Sequence[Check], policy: Policy) -> MonthScore:
+    slots, batches = plan.months[month], plan.judged.get(month, ())
+    score = score_source([*checks, *_punctual(plan, slots)], policy)
+    return MonthScore(
+        month, score.t.value, score.q.value, score.o.value, slots, sum(b.rows_read for b in batches),
+        sum(b.rows_accepted for b in batches if b.verdict != "hold"),
+    )  # fmt: skip
 
 
-def _punctuality(
-    con: duckdb.DuckDBPyConnection, contract: Contract, due: Sequence[JudgedSlot], lines: dict[str, CheckLine]
-) -> Check:
-    """The punctuality expectation of the source's suite, run on all slots due in the window."""
-    prepared = next((p for p in prepare(contract) if p.kind == "punctuality"), None)
-    a, b = punctuality(due)
-    weight, check_id = (prepared.weight, prepared.id) if prepared else (3, "punctuality")
-    broken = False
-    if prepared:
-        table = pa.table({"period": [s.slot.period for s in due], "points": [s.points for s in due]})
-        con.register("_slots", table)
-        con.execute("CREATE OR REPLACE TEMP TABLE slots AS FROM _slots")
-        con.unregister("_slots")
-        outcome = validate(con, "slots", [prepared.expectation])[0]
-        broken = outcome.error is not None
-        text = str(prepared.expectation.kwargs.get("unexpected_rows_query", ""))
-        lines[check_id] = CheckLine(check_id, "punctuality", prepared.zh, prepared.en, prepared.severity, text, None, len(due))
-    return Check(check_id, "0502", weight, a, b, plain=True, failed_to_run=broken, kind="punctuality")
+def _punctual(plan: _Plan, slots: Sequence[JudgedSlot], broken: bool = False) -> list[Check]:
+    """The punctuality check over these slots; none where nothing was due."""
+    due = [s for s in slots if s.is_due]
+    if not due:
+        return []
+    weight, check_id = (plan.punctuality.weight, plan.punctuality.id) if plan.punctuality else (3, "punctuality")
+    return [Check(check_id, "0502", weight, *punctuality(due), plain=True, failed_to_run=broken, kind="punctuality")]
 
 
-def _whole(value: Any) -> Decimal:
-    number = Decimal(value or 0)
-    return number.quantize(Decimal(1)) if number == number.to_integral_value() else number
+def _punctuality_words(plan: _Plan) -> list[CheckLine]:
+    due, p = sum(s.is_due for s in plan.slots), plan.punctuality
+    if not due or p is None:
+        return []
+    text = str(p.expectation.kwargs.get("unexpected_rows_query", ""))
+    return [CheckLine(p.id, "punctuality", p.zh, p.en, p.severity, text, None, due)]
 
 
-def _ratio(value: Any) -> Decimal | None:
-    return None if value is None else Decimal(value).normalize()
+def _punctuality_problems(con: duckdb.DuckDBPyConnection, plans: Sequence[_Plan]) -> set[str]:
+    """Sources whose punctuality expectation does not run on the slots due in the window: one validation for all of them."""
+    due = [(p.contract.id, s.slot.period, s.points) for p in plans for s in p.slots if s.is_due]
+    there = {source for source, *_ in due}
+    asked = [_of_source(p.contract.id, p.punctuality.expectation) for p in plans if p.punctuality and p.contract.id in there]
+    if not asked:
+        return set()
+    columns = zip(("source", "period", "points"), zip(*due, strict=True), strict=True)
+    con.register("_slots", pa.table({name: list(values) for name, values in columns}))
+    con.execute("CREATE OR REPLACE TEMP TABLE slots AS FROM _slots")
+    con.unregister("_slots")
+    return {outcome.id for outcome in validate(con, "slots", asked) if outcome.error is not None}
 
 
-def _drops(run: Run, contract: Contract) -> tuple[tuple[datetime, str, str, str], ...]:
-    rows = run.con.execute(
-        "SELECT arrived_at, file_name, outcome, batch FROM lake.ledger.drop WHERE source = ? ORDER BY arrived_at, drop_id",
-        [contract.id],
-    ).fetchall()
-    return tuple((row[0].astimezone(UTC), row[1], row[2], row[3]) for row in rows)
-
-
-def _findings(run: Run, batches: Sequence[str], examples: int = 5) -> tuple[FindingLine, ...]:
-    rows = run.con.execute(
-        "SELECT code, severity, header, count(*) AS n, "
-        '(array_agg(struct_pack(f := file_name, s := sheet, r := "row", z := message_zh, e := message_en) ORDER BY batch, sheet, "row"))'
-        f"[:{examples}] FROM lake.quality.finding WHERE batch IN (SELECT unnest($1)) GROUP BY ALL ORDER BY n DESC, code, header",
-        [list(batches)],
-    ).fetchall()
-    return tuple(
-        FindingLine(code, severity, header, n, tuple((e["f"], e["s"], e["r"], e["z"], e["e"]) for e in some))
-        for code, severity, header, n, some in rows
-    )
-
-
-def _merged(run: Run, contract: Contract) -> int | None:
-    """Entities in which a row of this source stands; None where it feeds no entity or none was merged yet."""
-    if contract.entity is None or not _exists(run, f"{contract.entity}__member"):
-        return None
-    return int(
-        run.con.execute(
-            f'SELECT count(DISTINCT _entity) FROM lake.base."{contract.entity}__member" WHERE _source = ?', [contract.id]
-        ).fetchall()[0][0]
-    )
-
-
-def _exists(run: Run, name: str) -> bool:
-    return bool(
-        run.con.execute(
-            "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'base' AND table_name = ?", [name]
-        ).fetchall()
-    )
+def _of_source(source: str, expectation: Expectation) -> Expectation:
+    """The expectation of one source on the slots of all."""
+    own = f"(SELECT * FROM {{batch}} WHERE source = {literal(source)})"
+    query = str(expectation.kwargs["unexpected_rows_query"]).replace("{batch}", own)
+    return Expectation(source, expectation.type, {**expectation.kwargs, "unexpected_rows_query": query})
 
 
 def _entities(run: Run) -> tuple[Mapping[str, Any], ...]:
     """Per entity of the catalogue: records, entities, and how each field was decided."""
     found = []
     for entity in run.catalog.entities.values():
-        if not _exists(run, entity.id):
+        if not facts.is_merged(run.con, entity):
             continue
         records, entities, linked = run.con.execute(
             f"SELECT count(*), count(DISTINCT _entity), count(*) FILTER (_link = 'matched') FROM lake.base.\"{entity.id}__member\""
