@@ -12,28 +12,36 @@ from typing import Any
 
 from pipelines.findings_over_time import over_time
 from pipelines.recalculation import recalculation_kit
+from pipelines.report_evidence import check_evidence, check_pages, page_name, write_batch_pages
 from pipelines.report_files import catalogue_json, levels_of, policy_json
 from pipelines.report_view import City, SourceView, view
 from pipelines.run import Run
 from pipelines.scorecard import scorecard
 from pipelines.slots import schedule_of
 from quality.finding import kinds
-from quality.reports.render import LANGUAGES, render
+from quality.reports.render import LANGUAGES, environment, render
 from warehouse.commit import Commit, Rows, commit
 from warehouse.layout import sync_folder, write_atomically
+
+#: Missing deliveries on the leader's page; all of them are on the page of deliveries.
+MOST_OPEN = 15
+
+#: Calendar months of the trends, the running one included.
+MONTHS = 24
 
 
 def report(run: Run, window: tuple[date, date] | None = None) -> Path:
     """Score every source as of `run.now` and write the site. Returns its Chinese index page; the English one is beside it.
 
     Reads    the scorecard: ledger, checks, findings, golden tables, contracts
-    Writes   quality.slot, quality.score (one commit); reports/<as-of date>/, reports/index.html
+    Writes   quality.slot, quality.score (one commit); reports/batch/ (new batches only), reports/<as-of date>/, reports/index.html
     Again    rows and pages of the same date are replaced; the same warehouse and clock give the same bytes. A page is never
              half written: the folder is swapped in whole. reports/index.html leads to the newest date
     """
-    city = view(scorecard(run, window), run.catalog, window)
+    city = view(scorecard(run, window, MONTHS), run.catalog, window)
     _commit(run, city)
     with run.workspace.locked("report"):
+        write_batch_pages(run, city)
         return _publish(run, city)
 
 
@@ -123,31 +131,25 @@ def _files(run: Run, city: City) -> Iterator[tuple[str, str | bytes]]:
     affected = Counter(
         code for one in noise.values() for code in {f.code for f in one.findings if f.kind == "finding" and f.last_count}
     )
+    common = {"city": city, "page": "", "up": "", "entities": entities, "waivers": waivers, "most_open": MOST_OPEN}
+    more: dict[str, dict[str, Any]] = {
+        "catalogue": {"departments": sorted(city.departments, key=lambda d: d.id)},
+        "codes": {"codes": list(kinds().values()), "affected": affected},
+    }
     for language in LANGUAGES:
-        common = {"city": city, "page": "", "up": "", "entities": entities}
-        yield (
-            f"index.{language}.html",
-            render("index.html", language, **common | {"page": "index", "here": "index", "waivers": waivers}),
-        )
-        codes = {"page": "codes", "here": "codes", "codes": list(kinds().values()), "affected": affected}
-        yield f"codes.{language}.html", render("codes.html", language, **common | codes)
-        yield (
-            f"catalogue.{language}.html",
-            render(
-                "catalogue.html",
-                language,
-                **common
-                | {"page": "catalogue", "here": "catalogue", "departments": sorted(city.departments, key=lambda d: d.id)},
-            ),
-        )
+        for name in ("index", "sources", "deliveries", "catalogue", "codes"):
+            page = {"page": name, "here": name, **more.get(name, {})}
+            yield f"{name}.{language}.html", render(f"{name}.html", language, **common | page)
         for department in city.departments:
             yield (
                 f"department/{department.id}.{language}.html",
                 render("department.html", language, **common | {"here": department.id, "up": "../", "department": department}),
             )
         for source in city.sources:
-            page = _source_page(source) | {"noise": noise[source.id]}
+            page = _source_page(source) | {"noise": noise[source.id], "page_name": page_name}
             yield f"source/{source.id}.{language}.html", render("source.html", language, **common | page)
+    yield from check_pages(city, check_evidence(run, city), common)
+    yield "site.css", str(environment("zh").globals["style"])
     yield from recalculation_kit(city)
     yield "policy.json", policy_json(city)
     yield "catalogue.json", catalogue_json(city, entities)

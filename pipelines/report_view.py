@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from zoneinfo import ZoneInfo
 from catalog.contract import Contract
 from catalog.registry import Catalog
 from pipelines.score_facts import BatchLine
-from pipelines.scorecard import USUAL_WINDOW, Scorecard, SourceCard
+from pipelines.scorecard import USUAL_WINDOW, MonthScore, Scorecard, SourceCard
 from pipelines.slots import schedule_of
 from quality.dimensions import DIMENSIONS
 from quality.policy import Grade, Policy, load_policy
 from quality.scoring import DepartmentScore, Ranked, ScoredCheck, Trigger, as_typed, triggers, weighted_mean
-from quality.timeliness import JudgedSlot, Slot
+from quality.timeliness import JudgedSlot, Slot, circular
 
 #: From the best to the worst; the calendar shows the worst of several slots on one day.
 STATES = ("not_due", "early", "on_time", "late", "held", "missing")
@@ -33,6 +34,10 @@ NEXT_WITHIN = {"daily": 20, "weekly": 30, "monthly": 75, "quarterly": 200, "year
 def shown_state(slot: JudgedSlot) -> str:
     """`held` where something was sent and nothing of it accepted; it scores like a missing slot."""
     return "held" if slot.state == "missing" and slot.attempts else slot.state
+
+
+def grade_of(value: Decimal | None, policy: Policy) -> Grade | None:
+    return None if value is None else policy.grade(value)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,47 @@ def tally(slots: Iterable[JudgedSlot]) -> Tally:
 
 
 @dataclass(frozen=True)
+class Month:
+    """One calendar month of a source, a department or the city. Scores are means by the weight of the tiers, over the sources
+    that have one; the running month counts up to the day of the report."""
+
+    label: str
+    t: Decimal | None
+    q: Decimal | None
+    o: Decimal | None
+    tally: Tally
+    rows_read: int
+    rows_accepted: int
+    slots: tuple[JudgedSlot, ...]
+
+    @property
+    def days(self) -> tuple[str, ...]:
+        """Per day of the month the worst state of what fell due; empty where nothing did."""
+        worst: dict[int, str] = {}
+        for slot in self.slots:
+            day, state = slot.slot.due_on.day, shown_state(slot)
+            worst[day] = max(worst.get(day, state), state, key=STATES.index)
+        return tuple(worst.get(day, "") for day in range(1, monthrange(*map(int, self.label.split("-")))[1] + 1))
+
+
+def months_of(cards: Iterable[SourceCard], policy: Policy) -> tuple[Month, ...]:
+    """The months of these sources, the oldest first, from the first in which something was due or sent."""
+    weights = policy.source_weights.model_dump()
+    found: dict[str, list[tuple[Decimal, MonthScore]]] = {}
+    for card in cards:
+        for month in card.months:
+            found.setdefault(month.month, []).append((weights[card.contract.tier], month))
+    made = []
+    for label in sorted(found):
+        there = found[label]
+        t, q, o = (weighted_mean([(w, getattr(m, level)) for w, m in there])[0] for level in ("t", "q", "o"))
+        slots = tuple(s for _, m in there for s in m.slots)
+        read, accepted = sum(m.rows_read for _, m in there), sum(m.rows_accepted for _, m in there)
+        made.append(Month(label, t, q, o, tally(slots), read, accepted, slots))
+    return tuple(made)
+
+
+@dataclass(frozen=True)
 class SourceView:
     """One source as the lists and its own page show it."""
 
@@ -86,6 +132,15 @@ class SourceView:
         return tally(self.card.slots)
 
     @property
+    def judged(self) -> tuple[BatchLine, ...]:
+        """The batches that the score is made of, by period."""
+        return self.card.judged
+
+    @cached_property
+    def trend(self) -> tuple[Month, ...]:
+        return months_of([self.card], self.policy)
+
+    @property
     def last(self) -> BatchLine | None:
         return self.card.batches[-1] if self.card.batches else None
 
@@ -94,7 +149,7 @@ class SourceView:
         return self.grade_of(self.card.score.o.value)
 
     def grade_of(self, value: Decimal | None) -> Grade | None:
-        return None if value is None else self.policy.grade(value)
+        return grade_of(value, self.policy)
 
     @cached_property
     def batches(self) -> tuple[BatchLine, ...]:
@@ -166,6 +221,14 @@ class DepartmentView:
     ranked: Ranked
     sources: tuple[SourceView, ...]
     triggers: tuple[Trigger, ...]
+    policy: Policy
+
+    @cached_property
+    def trend(self) -> tuple[Month, ...]:
+        return months_of([s.card for s in self.sources], self.policy)
+
+    def grade_of(self, value: Decimal | None) -> Grade | None:
+        return grade_of(value, self.policy)
 
     @property
     def score(self) -> DepartmentScore:
@@ -174,6 +237,16 @@ class DepartmentView:
     @property
     def tally(self) -> Tally:
         return tally(s for source in self.sources for s in source.card.slots)
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Sent, accepted."""
+        return sum(s.card.rows_read for s in self.sources), sum(s.card.rows_accepted for s in self.sources)
+
+    @property
+    def first_pass(self) -> Decimal | None:
+        """Share of the slots delivered of which the first file was accepted."""
+        return circular(s for source in self.sources for s in source.card.slots).first_pass_yield
 
     @property
     def worst(self) -> SourceView | None:
@@ -216,6 +289,9 @@ class City:
     def policy(self) -> Policy:
         return self.card.policy
 
+    def grade_of(self, value: Decimal | None) -> Grade | None:
+        return grade_of(value, self.policy)
+
     @property
     def as_of(self) -> date:
         return self.card.as_of.astimezone(self.zone).date()
@@ -227,12 +303,20 @@ class City:
     def tally(self) -> Tally:
         return tally(s for source in self.sources for s in source.card.slots)
 
+    @cached_property
+    def trend(self) -> tuple[Month, ...]:
+        return months_of(self.card.sources, self.policy)
+
+    @property
+    def best_first(self) -> tuple[SourceView, ...]:
+        """Every source by overall score, those without one last."""
+        return tuple(sorted(self.sources, key=lambda s: (s.card.score.o.value is None, -(s.card.score.o.value or 0), s.id)))
+
     def figure(self, level: str) -> CityFigure:
         weights = self.policy.source_weights.model_dump()
         parts = [(weights[s.contract.tier], getattr(s.card.score, level).value) for s in self.sources]
         value, formula = weighted_mean(parts)
-        grade = None if value is None else self.policy.grade(value)
-        return CityFigure(value, formula, sum(v is not None for _, v in parts), grade)
+        return CityFigure(value, formula, sum(v is not None for _, v in parts), self.grade_of(value))
 
     @property
     def rows(self) -> tuple[int, int, int]:
@@ -256,6 +340,12 @@ class City:
             if slot.state == "missing"
         ]
         return tuple(sorted(found, key=lambda o: (o.slot.slot.due_at, o.source.id)))
+
+    @property
+    def due_next(self) -> tuple[tuple[SourceView, Slot], ...]:
+        """What falls due in the days ahead, the soonest first."""
+        ahead = [(source, slot) for source in self.sources for slot in source.upcoming]
+        return tuple(sorted(ahead, key=lambda one: (one[1].due_at, one[0].id)))
 
     def open_of(self, department: str) -> tuple[Open, ...]:
         return tuple(o for o in self.open if o.source.contract.department.id == department)
@@ -337,5 +427,5 @@ def _department(
     order = {one.source: place for place, one in enumerate(ranked.score.sources)}
     zh, en = titles[wanted]
     return DepartmentView(
-        wanted, zh, en, ranked, tuple(sorted(own, key=lambda s: order[s.id])), triggers(ranked.score, (), policy)
+        wanted, zh, en, ranked, tuple(sorted(own, key=lambda s: order[s.id])), triggers(ranked.score, (), policy), policy
     )

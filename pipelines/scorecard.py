@@ -78,6 +78,7 @@ class SourceCard:
     rows_accepted: int
     rows_refused: int
     merged: int | None
+    judged: tuple[BatchLine, ...] = ()
     months: tuple[MonthScore, ...] = ()
 
     @property
@@ -130,7 +131,7 @@ def scorecard(run: Run, window: tuple[date, date] | None = None, months: int = 0
             drops=tuple(drops.get(source, ())), findings=tuple(findings.get(source, ())),
             rows_read=sum(b.rows_read for b in sent), rows_accepted=sum(b.rows_accepted for b in sent if b.verdict != "hold"),
             rows_refused=sum(b.rows_refused for b in sent), merged=None if stands is None else stands.get(source, 0),
-            months=tuple(_month(plan, month, checks.get((source, month), ()), own) for month in plan.months),
+            judged=tuple(sent), months=tuple(_month(plan, month, checks.get((source, month), ()), own) for month in plan.months),
         ))  # fmt: skip
     departments = _departments(cards, policy)
     return Scorecard(run.now, policy, tuple(cards), departments, rank_departments(departments, policy), entities)

@@ -84,3 +84,60 @@ def stack(parts: Sequence[tuple[str, int | Decimal]], label: str) -> Markup:
     inner = Markup("".join(drawn))  # noqa: S704 - names are escaped, the rest are numbers
     start = Markup('<svg class="stack" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{}">').format(label)
     return start + inner + Markup("</svg>")
+
+
+#: state -> its path in a 7 x 7 box, beginning where the box stands. Different in form, not only in colour.
+_SQUARES = {
+    "on_time": "h7v7h-7z", "early": "h7v7h-7zm3.5 1.5l-2 4h4z", "late": "m0 7l7-7v7z", "held": "m0 2.5h7v2h-7z",
+    "missing": "h1.6l1.9 2.4 1.9-2.4h1.6l-2.6 3.5 2.6 3.5h-1.6l-1.9-2.4-1.9 2.4h-1.6l2.6-3.5z", "not_due": "m2.5 3h2v1h-2z",
+}  # fmt: skip
+
+
+def squares(states: Sequence[str]) -> Markup:
+    """One sign per day, blanks where nothing was due; decoration beside the counts that say the same."""
+    paths: dict[str, str] = {}
+    for place, state in enumerate(states):
+        if state:
+            paths[state] = paths.get(state, "") + f"M{9 * place} 0" + _SQUARES[state]
+    drawn = "".join(f'<path class="{state}" d="{path}"/>' for state, path in sorted(paths.items()))
+    start = f'<svg class="days" viewBox="0 0 279 7" width="279" height="7" aria-hidden="true" focusable="false">{drawn}</svg>'
+    return Markup(start)  # noqa: S704 - constants and numbers
+
+
+def lines(names: Sequence[str], series: Sequence[tuple[str, Sequence[Decimal | None]]], label: str) -> Markup:
+    """Scores over months: one line each, dashed differently, named at its end; broken where there is no score.
+
+    The scale ends at 100 and begins at the multiple of 20 below the lowest score. `label` tells the chart in words; a table with
+    every number stands beside it.
+    """
+    known = [value for _, values in series for value in values if value is not None]
+    least = min(80, int(min(known, default=Decimal(0))) // 20 * 20)
+    step, high = Decimal(620) / max(1, len(names) - 1), Decimal(160) / (100 - least)
+
+    def down(value: Decimal) -> Decimal:
+        return 10 + (100 - value) * high
+
+    def at(place: int, value: Decimal) -> str:
+        return f"{40 + step * place:.1f} {down(value):.1f}"
+
+    drawn = []
+    for y in range(least, 101, 20 if least < 60 else 10):
+        drawn.append(f'<path class="grid" d="M40 {down(Decimal(y)):.1f}H660"/>')
+        drawn.append(f'<text class="axis" x="34" y="{down(Decimal(y)) + 4:.1f}" text-anchor="end">{y}</text>')
+    for place in range(0, len(names), max(1, -(-len(names) // 8))):
+        drawn.append(f'<text class="axis" x="{40 + step * place:.1f}" y="190" text-anchor="middle">{escape(names[place])}</text>')
+    ends: list[tuple[Decimal, str, tuple[int, Decimal]]] = []
+    for code, values in series:
+        there = [(place, value) for place, value in enumerate(values) if value is not None]
+        path = "".join(("L" if place and values[place - 1] is not None else "M") + at(place, value) for place, value in there)
+        dots = "".join(f'<circle cx="{x}" cy="{y}" r="2.6"/>' for x, y in (at(*one).split() for one in there))
+        drawn.append(f'<g class="{escape(code)}"><path class="line" d="{path}"/>{dots}</g>')
+        ends += [(down(there[-1][1]), code, there[-1])] if there else []
+    floor = Decimal(0)
+    for end, code, (place, value) in sorted(ends):
+        floor = max(end + 4, floor + 15)
+        drawn.append(
+            f'<text class="name {escape(code)}" x="{50 + step * place:.1f}" y="{floor:.1f}">{escape(code)} {value}</text>'
+        )
+    inner = Markup("".join(drawn))  # noqa: S704 - names are escaped, the rest are numbers
+    return Markup('<svg class="lines" viewBox="0 0 760 200" role="img" aria-label="{}">').format(label) + inner + Markup("</svg>")
