@@ -116,7 +116,7 @@ def _publish(run: Run, city: City) -> Path:
         shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    newest = max(p.name for p in folder.parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    newest = max(p.name for p in folder.parent.glob("????-??-??") if p.is_dir())
     write_atomically(folder.parent / "index.html", render("latest.html", "zh", newest=newest).encode())
     return folder / "index.zh.html"
 

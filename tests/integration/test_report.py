@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from html.parser import HTMLParser
@@ -198,7 +199,7 @@ def test_pages_show_the_scores_of_the_scoring_module(town: Town, site: Path) -> 
     with town.run("2026-03-05T14:30:00+08:00") as run:
         card = scorecard(run)
     for language in ("zh", "en"):
-        listed = {cells[0].split()[-1]: cells for cells in page(site, f"index.{language}.html").tables["wide"][1:]}
+        listed = {cells[0].split()[-1]: cells for cells in page(site, f"sources.{language}.html").tables["wide"][1:]}
         for source in card.sources:
             scores = (source.score.t, source.score.q, source.score.o)
             text = (site / f"source/{source.contract.id}.{language}.html").read_text(encoding="utf-8")
@@ -222,6 +223,41 @@ def test_every_slot_is_counted_once_and_open_ones_are_listed_in_full(site: Path)
         ("2026-03-04", "2026-03-05 09:00"),
     ]
     assert "拦下" in listed[0][5] and "缺报" in listed[1][5]
+
+
+def test_the_months_of_a_trend_are_what_a_report_over_that_month_says(town: Town) -> None:
+    with town.run("2026-04-07T14:30:00+08:00") as run:
+        trend = {c.contract.id: {m.month: (m.t, m.q, m.o) for m in c.months} for c in scorecard(run, months=3).sources}
+        for month, window in (
+            ("2026-03", (date(2026, 3, 1), date(2026, 3, 31))),
+            ("2026-04", (date(2026, 4, 1), date(2026, 4, 7))),
+        ):
+            for card in scorecard(run, window).sources:
+                score = card.score
+                assert trend[card.contract.id][month] == (score.t.value, score.q.value, score.o.value)
+    assert all(sorted(months) == ["2026-03", "2026-04"] for months in trend.values())
+
+
+def test_the_page_of_a_check_adds_up_and_names_the_rows_that_fail(site: Path) -> None:
+    shown = {r["check"]: r for r in rows_of(site / "checks.csv") if r["source"] == "market__shop"}
+    for check, row in shown.items():
+        tables = page(site, f"check/market__shop/{check}.zh.html").tables[""]
+        counted = [cells for cells in tables if len(cells) == 7 and cells[2].strip() != "A"]
+        if row["kind"] != "punctuality":
+            assert str(sum(Decimal(c[2].strip().replace(",", "")) for c in counted)) == row["a"], check
+            assert str(sum(Decimal(c[3].strip().replace(",", "")) for c in counted)) == row["b"], check
+    failing = page(site, "check/market__shop/value_is_present_shop_name.zh.html").tables[""]
+    assert any("shop_20260302.csv" in cells[0] and cells[0].split()[-1] == "4" for cells in failing), failing
+
+
+def test_the_page_of_a_batch_is_written_once_and_again_where_a_killed_run_left_half_of_it(town: Town, site: Path) -> None:
+    one, other = (site.parent / "batch" / "market__shop" / f"2026-03-0{day}.v1.zh.html" for day in (2, 3))
+    whole = one.read_bytes()
+    one.write_bytes(whole[: len(whole) // 2])
+    before = other.stat().st_mtime_ns
+    write_report(town)
+    assert one.read_bytes() == whole
+    assert other.stat().st_mtime_ns == before
 
 
 # --- the warehouse --------------------------------------------------------------------------------
@@ -261,15 +297,18 @@ def test_another_day_keeps_the_rows_of_the_first(town: Town, site: Path) -> None
 
 
 def files(site: Path) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(p for p in site.rglob("*") if p.is_file()):
-        yield path.relative_to(site).as_posix(), path.read_bytes()
+    """The day's folder, and the pages of batches beside it."""
+    for root in (site, site.parent / "batch"):
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            yield path.relative_to(site if root == site else site.parent).as_posix(), path.read_bytes()
 
 
 def test_the_same_warehouse_and_clock_give_the_same_bytes(town: Town, site: Path) -> None:
     before = {name: hashlib.sha256(data).hexdigest() for name, data in files(site)}
     after = {name: hashlib.sha256(data).hexdigest() for name, data in files(write_report(town))}
     assert after == before
-    assert len(before) == 2 * (3 + 2 + 2) + 9
+    checks, batches = len(rows_of(site / "checks.csv")), len(town.tables()["ledger.batch"])
+    assert len(before) == 2 * (5 + 2 + 2 + checks + batches) + 11
 
 
 def test_no_file_of_the_site_shows_a_personal_value(site: Path) -> None:
