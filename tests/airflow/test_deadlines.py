@@ -6,7 +6,7 @@ import asyncio
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pipelines.flow import intake
 from pipelines.run import Run
 from pipelines.scorecard import scorecard
 from tests.support import Town, town
+from warehouse.lake import reading
 from warehouse.layout import Workspace
 
 from .conftest import NOW, City, source_yaml
@@ -110,7 +111,9 @@ def test_after_its_grace_a_slot_is_left_to_the_scoreboard(market: Town) -> None:
 
 
 def test_with_a_source_whose_due_rule_is_not_understood_the_others_are_told(market: Town) -> None:
-    market.contract("tax__payer", source_yaml("tax", "payer", "税务局", "纳税人", "Payers").replace("09:00 next", "noonish, next"))
+    market.contract(
+        "tax__payer", source_yaml("tax", "payer", "税务局", "纳税人", "Payers").replace("09:00 next", "noonish, next")
+    )
     assert states(market, JUST_OVER) == {MONDAY: "missing"}
 
 
@@ -191,8 +194,13 @@ def test_a_look_that_hangs_is_told_once_and_one_that_failed_not_twice(market: To
 
 # --- from the drop to the leader's page -----------------------------------------------------------
 
-#: source -> its name in Chinese; what a reader is to find beside it.
-CITY = {"water__meter": "水表读数", "fire__permit": "消防许可", "traffic__bus": "公交客运", "health__clinic": "诊所登记"}
+#: source -> its department, and its name as the report prints it.
+CITY = {
+    "fire__permit": ("消防局", "消防许可"),
+    "traffic__bus": ("交通局", "公交客运"),
+    "water__meter": ("水务局", "水表读数"),
+    "health__clinic": ("卫健委", "诊所登记"),
+}
 NOISY = "编号,名称,电话\n1,东街诊所,13812345678\n2,西街诊所,待补\n"
 WAIVER = """\
 waivers:
@@ -208,9 +216,9 @@ waivers:
 @pytest.fixture
 def four_sources(city: City) -> Iterator[City]:
     """Sources that owe one day, and one that owes two and has a waiver for the first. The clock is put back afterwards."""
-    for source, zh in CITY.items():
+    for source, (department_zh, zh) in CITY.items():
         department, dataset = source.split("__")
-        text = source_yaml(department, dataset, f"{zh[:2]}局", zh, dataset).replace("entity: shop\n", "")
+        text = source_yaml(department, dataset, department_zh, zh, source).replace("entity: shop\n", "")
         owed = "since: 2026-03-02, until: " + ("2026-03-03" if source == "health__clinic" else "2026-03-02")
         text = text.replace("cycle: daily", f"{owed}, cycle: daily")
         if source == "health__clinic":
@@ -232,14 +240,20 @@ def play(city: City, when: str, *dags: str) -> None:
         city.run(dag, f"at_{when}")
 
 
-def beside(page: Path, name: str, others: set[str]) -> str:
-    """What a reader sees on a page after each mention of `name`, up to the next mention of another."""
-    text = page.read_text()
-    for hidden in ("script", "style", "head"):
-        text = re.sub(rf"<{hidden}\b.*?</{hidden}>", " ", text, flags=re.S)
-    text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
-    parts = re.split(f"({'|'.join(map(re.escape, sorted({name, *others}, key=len, reverse=True)))})", text)
-    return " … ".join(after for before, after in zip(parts[1::2], parts[2::2], strict=True) if before == name)
+def visible(page: Path) -> str:
+    """The words of a page, without its markup."""
+    text = re.sub(r"<(script|style|head)\b.*?</\1>", " ", page.read_text(), flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def words_after(text: str, mention: str, words: str, others: Collection[str] = ()) -> set[str]:
+    """Which of `words` a reader meets first after each mention, before one of `others` and within a line or two."""
+    found = set()
+    for after in text.split(mention)[1:]:
+        line = min((after.partition(other)[0] for other in others if other != mention), key=len, default=after)[:80]
+        if word := re.search(words, line):
+            found.add(word[0])
+    return found
 
 
 @pytest.mark.airflow
@@ -266,8 +280,17 @@ def test_held_late_missing_and_a_waiver_that_ran_out_travel_from_the_drop_to_the
     play(city, "2026-03-04T09:30:00+08:00", "deadlines", "scorecard")
     assert [n for n in told(city.workspace) if n["kind"].startswith("slot_") and n["about"] in CITY] == slots
 
-    site, names = city.workspace.reports / "2026-03-04", set(CITY.values())
-    leader = {source: beside(site / "index.zh.html", zh, names) for source, zh in CITY.items()}
-    print(leader)
-    for source in CITY:
-        print(source, beside(site / "source" / f"{source}.zh.html", "2026-03-02", {"2026-03-03"}))
+    with reading(city.workspace) as con:
+        verdicts = con.execute("SELECT verdict FROM lake.ledger.batch WHERE source = 'health__clinic' ORDER BY batch").fetchall()
+    assert verdicts == [("pass",), ("warn",)], "the same noise, while the waiver stood and after its end"
+
+    site, names, states = city.workspace.reports / "2026-03-04", [title for _, title in CITY.values()], "按时|迟报|拦下|缺报"
+    leader = visible(site / "index.zh.html")
+    source = {name: visible(site / "source" / f"{name}.zh.html") for name in CITY}
+    for name, state in (("fire__permit", "拦下"), ("traffic__bus", "迟报"), ("water__meter", "缺报")):
+        found = words_after(leader, CITY[name][1], states, names)
+        assert state in found and not found & ({"拦下", "缺报"} - {state}), (name, found)
+        assert state in words_after(source[name], "2026-03-02", states), name
+    ended = words_after(leader, CITY["health__clinic"][1], "号码正在补录.*到期", names)
+    assert ended and all("2026-03-03" in words for words in ended), "the first page says which waiver ran out, and when"
+    assert "到期" in source["health__clinic"].partition("号码正在补录")[2]
