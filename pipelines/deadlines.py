@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +22,8 @@ from pipelines.slots import schedule_of
 from quality.timeliness import Schedule, Slot, earns_until, period_of, period_range, working_days_late
 from warehouse.lake import one_moment, reading
 
-#: How long after the due instant a file that came may wait for its verdict before that is told as well.
+#: How long a file may wait for its verdict, counted from the due instant or from its arrival if that is later, before it is
+#: told that we have not judged it.
 PATIENCE = timedelta(hours=1)
 
 #: Days that a holiday may add to a span of working days: twice a weekend and eight days of Spring Festival.
@@ -40,7 +42,7 @@ class Overdue:
     attempts     files for this period that were judged, all held
     reason       why the last of them was held, (Chinese, English)
     unfinished   files of the source that lie in the landing folder without the manifest or marker that was agreed
-    earns_until  the last instant at which a late file still earns points; None where lateness earns none
+    earns_until  the last instant at which a late file still earns points; None where it earns none any more
     """
 
     contract: Contract
@@ -64,9 +66,9 @@ def slot_id(source: str, period: str) -> str:
 def overdue(run: Run, contracts: Iterable[Contract], known: Collection[str] = ()) -> list[Overdue]:
     """Slots of these contracts that are overdue at `run.now`, in order of due instant and source.
 
-    Reads the ledger, the landing folders and the archive; writes nothing. A slot is looked at for as long as a late file
-    earns points, and for the first working day in any case; after that it is for the scoreboard. One whose file has
-    come and waits for its verdict is left out until `PATIENCE` is over. Slots in `known` (ids) are left out.
+    Reads the ledger, the landing folders and the archive; writes nothing. A slot is looked at for as many working days as
+    its grace, one at least; after that it is for the scoreboard. While files of its source wait for their verdict it is left
+    out, until `PATIENCE` is over. Slots in `known` (ids) are left out.
     A source has slots from `since` of its contract, else from its first batch. One with a due rule that cannot be
     understood is logged and left out: it must not silence the others.
     """
@@ -84,17 +86,21 @@ def overdue(run: Run, contracts: Iterable[Contract], known: Collection[str] = ()
     found = []
     for contract, schedule, slot in (one for one in lacking if not _accepted(judged, one)):
         came, batches = coming[contract.id], judged.get((contract.id, slot.period), [])
-        waits = came.landed or came.archived - drops.get(contract.id, set())
-        if waits and run.now < _utc(slot.due_at) + PATIENCE:
+        waiting = came.since(drops.get(contract.id, set()))
+        if waiting and run.now < max(waiting, _utc(slot.due_at)) + PATIENCE:
             continue
-        state: State = "unjudged" if waits else "held" if batches else "missing"
+        state: State = "unjudged" if waiting else "held" if batches else "missing"
         reason = batches[-1][1:] if batches else ("", "")
         until = earns_until(slot, schedule.horizon, schedule.calendar)
+        if until and run.now > _utc(until):
+            until = None
         found.append(Overdue(contract, slot, state, len(batches), reason, came.unfinished, until))
     return sorted(found, key=lambda o: (_utc(o.slot.due_at), o.contract.id))
 
 
 _Lapsed = tuple[Contract, Schedule, Slot]
+#: (source, period) -> verdict and reason, in Chinese and English, of each of its batches, in order of version.
+_Judged = Mapping[tuple[str, str], list[tuple[str, str, str]]]
 
 
 def _lapsed(run: Run, con: duckdb.DuckDBPyConnection, contracts: Iterable[Contract]) -> list[_Lapsed]:
@@ -139,27 +145,31 @@ def _begin(contract: Contract, first: tuple[str | None, datetime] | None) -> dat
 
 @dataclass(frozen=True)
 class _Coming:
-    """What of a source is on its way: files that wait to be taken, ids of drops, files that lack their sign."""
+    """What of a source is on its way: when files arrived that lie there, drop -> its arrival, files that lack their sign."""
 
-    landed: bool
-    archived: set[str]
+    landed: tuple[datetime, ...]
+    archived: Mapping[str, datetime]
     unfinished: int
 
     @classmethod
     def of(cls, run: Run, contract: Contract) -> _Coming:
-        waiting, unfinished = archive.waiting(run, contract), len(archive.unready(run, contract))
-        drops = archive.drops(run.workspace, contract.id)
+        there = [(archive.plain_name(path), look(status), status) for path, status in _seen(archive.waiting(run, contract))]
+        unfinished, drops = len(archive.unready(run, contract)), archive.drops(run.workspace, contract.id)
         taken = {(d.file_name, d.stat) for d in drops}  # a landing folder that we may only read keeps its files
-        return cls(any(_mark(p) not in taken for p in waiting), {d.drop_id for d in drops}, unfinished)
+        # A simulated clock knows no kernel: there a file counts as one that came long ago.
+        landed = (0.0 if run.simulated else status.st_ctime for name, mark, status in there if (name, mark) not in taken)
+        arrived = tuple(datetime.fromtimestamp(seconds, UTC) for seconds in landed)
+        return cls(arrived, {d.drop_id: d.arrival for d in drops}, unfinished)
+
+    def since(self, judged: Collection[str]) -> datetime | None:
+        """Since when the oldest file waits for its verdict; None: none does."""
+        return min((*self.landed, *(at for drop, at in self.archived.items() if drop not in judged)), default=None)
 
 
-def _mark(path: Path) -> tuple[str, str] | None:
-    with suppress(FileNotFoundError):
-        return archive.plain_name(path), look(path.lstat())
-    return None  # taken since, or the department took it back: the ledger and the archive are asked after this
-
-
-_Judged = Mapping[tuple[str, str], list[tuple[str, str, str]]]
+def _seen(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in paths:
+        with suppress(FileNotFoundError):  # taken since, and then in the archive
+            yield path, path.lstat()
 
 
 def _accepted(judged: _Judged, one: _Lapsed) -> bool:
@@ -167,7 +177,6 @@ def _accepted(judged: _Judged, one: _Lapsed) -> bool:
 
 
 def _judged(con: duckdb.DuckDBPyConnection, slots: Sequence[_Lapsed]) -> _Judged:
-    """(source, period) -> verdict and reason of each of its batches, in order of version."""
     found: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
     wanted: list[Any] = [[c.id for c, _, _ in slots], [slot.period for _, _, slot in slots]]
     for source, period, verdict, zh, en in con.execute(

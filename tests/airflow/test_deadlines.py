@@ -89,6 +89,14 @@ def test_a_file_that_a_killed_run_had_taken_still_waits_for_its_verdict(market: 
     assert states(market, AN_HOUR_OVER) == {MONDAY: "unjudged"}
 
 
+def test_a_file_that_comes_late_has_its_hour_from_then(market: Town) -> None:
+    market.drop("market", "shop_20260303.csv", GOOD)
+    with market.run("2026-03-04T14:00:00+08:00") as run:
+        collect(run, "market__shop")
+    assert states(market, "2026-03-04T14:59:59+08:00") == {}
+    assert states(market, "2026-03-04T15:00:00+08:00") == {MONDAY: "unjudged", "market__shop@2026-03-03": "unjudged"}
+
+
 def test_a_file_that_stays_in_a_folder_we_may_only_read_does_not_wait(market: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "_take_out", lambda path, known: None)
     market.drop("market", "shop_20260302.csv", HEADER_GONE)
@@ -106,7 +114,11 @@ def test_a_file_without_its_manifest_has_not_come_but_is_mentioned(market: Town)
 
 
 def test_after_its_grace_a_slot_is_left_to_the_scoreboard(market: Town) -> None:
-    assert MONDAY in states(market, "2026-03-06T09:00:00+08:00"), "three working days late"
+    last = {"2026-03-05T09:00:00+08:00": "2026-03-05T09:00:00+08:00", "2026-03-06T09:00:00+08:00": None}
+    for when, until in last.items():
+        with market.run(when) as run:
+            one = next(one for one in look(run) if one.id == MONDAY)
+        assert (one.earns_until and one.earns_until.isoformat()) == until, "two of three working days late still earns a third"
     assert MONDAY not in states(market, "2026-03-06T09:00:01+08:00")
 
 
