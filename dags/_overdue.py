@@ -1,4 +1,5 @@
-"""What is told when a due instant passes: one notice per slot that brought nothing, and one when that cannot be told."""
+"""What is told when a due instant passes in vain: one notice per slot, one when it is filled after all, and one when nobody
+can tell because the look itself hangs."""
 
 from __future__ import annotations
 
@@ -10,21 +11,40 @@ from typing import TYPE_CHECKING, Any
 from dags._notice import keys_told, tell_once
 
 if TYPE_CHECKING:
-    from pipelines.deadlines import Overdue
+    from pipelines.deadlines import Filled, Overdue
 
-#: Kinds of notice after which no more is told of a slot.
-LAST_WORDS = ("slot_missing", "slot_held")
+#: Kinds of notice of a slot: nothing was accepted for it; what came is not judged yet, which may be followed by one of the
+#: first; what was told is filled after all.
+OVERDUE = ("slot_missing", "slot_held")
+UNJUDGED = "slot_unjudged"
+FILLED = "slot_filled"
 
 
-def slots_told() -> set[str]:
-    """Ids of the slots of which it was told that nothing was accepted."""
-    return {slot for kind, _, slot in (key.partition(" ") for key in keys_told()) if kind in LAST_WORDS}
+def slots_told(*kinds: str) -> set[str]:
+    """Ids of the slots of which a notice of one of these kinds was written."""
+    return {slot for kind, _, slot in (key.partition(" ") for key in keys_told()) if kind in kinds}
 
 
 def tell(one: Overdue, now: datetime) -> bool:
     """Write which source, department and period is overdue since when, and what to do. False: that was told before."""
-    kind, contract = f"slot_{one.state}", one.contract
-    zh, en = _text(one)
+    return _tell(one, f"slot_{one.state}", _overdue(one), now)
+
+
+def tell_filled(one: Filled, now: datetime) -> bool:
+    """Write that what was overdue has come, how late, and that nothing is left to do. False: that was told before."""
+    zh, en = _slot(one)
+    came, days = f"{one.arrived_at.astimezone(one.slot.due_at.tzinfo):%Y-%m-%d %H:%M}", one.working_days_late
+    words = (
+        f"已到：{zh}；合格数据已于 {came} 到达，" + (f"迟报 {days} 个工作日。" if days else "未超过应报时间。") + "无需再办。",
+        f"Arrived: {en}; accepted data came at {came}, "
+        + (f"working days late: {days}." if days else "which was in time.")
+        + " Nothing is left to do.",
+    )
+    return _tell(one, FILLED, words, now)
+
+
+def _tell(one: Overdue | Filled, kind: str, words: tuple[str, str], now: datetime) -> bool:
+    contract = one.contract
     return tell_once(
         {
             "at": now.isoformat(timespec="seconds"),
@@ -35,21 +55,28 @@ def tell(one: Overdue, now: datetime) -> bool:
             "department": contract.department.id,
             "period": one.slot.period,
             "due": one.slot.due_at.isoformat(timespec="minutes"),
-            "zh": zh,
-            "en": en,
+            "zh": words[0],
+            "en": words[1],
         }
     )
 
 
-def _text(one: Overdue) -> tuple[str, str]:
+def _slot(one: Overdue | Filled) -> tuple[str, str]:
+    """Whose slot it is, and when it was due."""
     c, department = one.contract, one.contract.department
     due = f"{one.slot.due_at:%Y-%m-%d %H:%M}（{c.arrival.timezone}）"
     zh = f"{department.zh}《{c.title.zh}》（{c.id}）{one.slot.period} 期应于 {due}前报送"
     en = f"{c.title.en} ({c.id}) of {department.en}, period {one.slot.period}, was due {due.replace('（', ' (').replace('）', ')')}"
+    return zh, en
+
+
+def _overdue(one: Overdue) -> tuple[str, str]:
+    c, department = one.contract, one.contract.department
+    zh, en = _slot(one)
     if one.state == "unjudged":
         return (
-            f"待判：{zh}；文件已到，截止一小时后平台仍未判定，责任不在部门。下一步：在 Airflow 中查看 intake__{c.id} 的运行与日志。",
-            f"Not judged: {en}; files have come, and an hour later we have not judged them. That is our fault, not the "
+            f"待判：{zh}；文件已到一小时以上，平台仍未判定，责任不在部门。下一步：在 Airflow 中查看 intake__{c.id} 的运行与日志。",
+            f"Not judged: {en}; files came more than an hour ago and we have not judged them. That is our fault, not the "
             f"department's. Next: look at the runs and logs of intake__{c.id} in Airflow.",
         )
     if one.earns_until:

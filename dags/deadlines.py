@@ -28,9 +28,9 @@ WATCH = DeadlineAlert(
     description="到期未报提醒 · deadlines that passed without a delivery",
     doc_md="""# 到期未报提醒 · deadlines
 每五分钟查看一次：截止时刻已过而没有收到合格数据的，立即写入 `notices/notices.txt` 与 `.jsonl`，每期只提醒一次；缺报、拦下、
-文件已到而平台尚未判定分别说明。运行为绿色表示检查已完成，不表示没有缺报。
+文件已到而平台尚未判定分别说明；后来到达的也写一条。运行为绿色表示检查已完成，不表示没有缺报。
 A look every five minutes: a slot whose due instant is over with nothing accepted is told in `notices/notices.txt` and
-`.jsonl`, once each, as missing, as held, or as arrived and not judged yet. Green means that the look was made, not that
+`.jsonl`, once each, as missing, as held, or as arrived and not judged yet; and once more when it is filled after all. Green means that the look was made, not that
 nothing is missing.""",
     schedule=EVERY_FIVE_MINUTES,
     catchup=False,
@@ -43,12 +43,14 @@ def deadlines() -> None:
     @task(priority_weight=20)  # before the intake of a busy hour: half a second of work
     def look() -> list[str]:
         """The slots that were told by this look."""
-        from dags._overdue import slots_told, tell
-        from pipelines.deadlines import overdue
+        from dags._overdue import FILLED, OVERDUE, UNJUDGED, slots_told, tell, tell_filled
+        from pipelines.deadlines import filled, overdue
 
         readable = [c for c in contracts().values() if isinstance(c, Contract)]
         with task_run() as run:
-            return [one.id for one in overdue(run, readable, slots_told()) if tell(one, run.now)]
+            new = [one.id for one in overdue(run, readable, slots_told(*OVERDUE)) if tell(one, run.now)]
+            open_ = slots_told(*OVERDUE, UNJUDGED) - slots_told(FILLED)
+            return new + [one.id for one in filled(run, readable, open_) if tell_filled(one, run.now)]
 
     look()
 

@@ -58,6 +58,20 @@ class Overdue:
         return slot_id(self.contract.id, self.slot.period)
 
 
+@dataclass(frozen=True)
+class Filled:
+    """A slot that was overdue, and the arrival of the first file that was accepted for it."""
+
+    contract: Contract
+    slot: Slot
+    arrived_at: datetime
+    working_days_late: int
+
+    @property
+    def id(self) -> str:
+        return slot_id(self.contract.id, self.slot.period)
+
+
 def slot_id(source: str, period: str) -> str:
     """A slot in one word, as batches are named: market__shop@2026-03-02."""
     return f"{source}@{period}"
@@ -98,6 +112,29 @@ def overdue(run: Run, contracts: Iterable[Contract], known: Collection[str] = ()
     return sorted(found, key=lambda o: (_utc(o.slot.due_at), o.contract.id))
 
 
+def filled(run: Run, contracts: Iterable[Contract], slots: Collection[str]) -> list[Filled]:
+    """Those of these slots (ids) for which something was accepted, in order of arrival. Reads the ledger only.
+
+    Slots of sources that are not among the contracts, or whose cycle has changed since, are left out.
+    """
+    wanted = [slot.partition("@")[::2] for slot in sorted(slots)]
+    with reading(run.workspace) as con:
+        rows = con.execute(
+            f"SELECT source, period, min(arrived_at) FROM lake.ledger.batch JOIN {_WANTED} USING (source, period) "
+            "WHERE verdict <> 'hold' GROUP BY source, period ORDER BY 3, 1, 2",
+            [[source for source, _ in wanted], [period for _, period in wanted]],
+        ).fetchall()
+    known, found = {c.id: c for c in contracts}, []
+    for source, period, arrived_at in rows:
+        with suppress(KeyError, ValueError, CatalogError):
+            schedule = schedule_of(known[source])
+            for slot in schedule.slots(period, period):
+                found.append(Filled(known[source], slot, arrived_at, working_days_late(slot, arrived_at, schedule.calendar)))
+    return found
+
+
+#: Two lists, of sources and of periods, as a table.
+_WANTED = "(SELECT unnest($1::VARCHAR[]) AS source, unnest($2::VARCHAR[]) AS period)"
 _Lapsed = tuple[Contract, Schedule, Slot]
 #: (source, period) -> verdict and reason, in Chinese and English, of each of its batches, in order of version.
 _Judged = Mapping[tuple[str, str], list[tuple[str, str, str]]]
@@ -181,8 +218,7 @@ def _judged(con: duckdb.DuckDBPyConnection, slots: Sequence[_Lapsed]) -> _Judged
     wanted: list[Any] = [[c.id for c, _, _ in slots], [slot.period for _, _, slot in slots]]
     for source, period, verdict, zh, en in con.execute(
         "SELECT source, period, verdict, reason_zh, reason_en FROM lake.ledger.batch "
-        "JOIN (SELECT unnest($1::VARCHAR[]) AS source, unnest($2::VARCHAR[]) AS period) USING (source, period) "
-        "ORDER BY source, period, version",
+        f"JOIN {_WANTED} USING (source, period) ORDER BY source, period, version",
         wanted,
     ).fetchall():
         found.setdefault((source, period), []).append((verdict, zh, en))

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dags._overdue import look_is_late, slots_told, tell
+from dags._overdue import FILLED, OVERDUE, look_is_late, slots_told, tell, tell_filled
 from pipelines import archive
 from pipelines.collect import collect
-from pipelines.deadlines import Overdue, overdue
+from pipelines.deadlines import Overdue, filled, overdue
 from pipelines.demo import set_clock
 from pipelines.flow import intake
 from pipelines.run import Run
@@ -179,8 +179,8 @@ def test_each_slot_is_told_once_also_when_the_look_is_killed_between_its_two_fil
     with market.run(JUST_OVER) as run:
         (one,) = look(run)
         assert tell(one, run.now) and not tell(one, run.now)
-        assert slots_told() == {MONDAY}
-        assert overdue(run, run.catalog.contracts.values(), slots_told()) == []
+        assert slots_told(*OVERDUE) == {MONDAY}
+        assert overdue(run, run.catalog.contracts.values(), slots_told(*OVERDUE)) == []
         whole = {path.name: path.read_bytes() for path in notices.iterdir()}
         (notices / "notices.jsonl").write_bytes(b"")
         assert tell(one, run.now)
@@ -191,10 +191,29 @@ def test_what_we_had_not_judged_is_told_again_once_it_is_known_what_it_is(market
     market.drop("market", "shop_20260302.csv", HEADER_GONE)
     for when in (AN_HOUR_OVER, "2026-03-03T10:05:00+08:00"):
         with market.run(when) as run:
-            for one in overdue(run, run.catalog.contracts.values(), slots_told()):
+            for one in overdue(run, run.catalog.contracts.values(), slots_told(*OVERDUE)):
                 tell(one, run.now)
             intake(run, "market__shop")
     assert [notice["kind"] for notice in told(market.workspace)] == ["slot_unjudged", "slot_held"]
+
+
+def test_what_is_filled_after_all_is_told_once_with_its_lateness(market: Town, notices: Path) -> None:
+    with market.run(JUST_OVER) as run:
+        contracts = list(run.catalog.contracts.values())
+        assert all(tell(one, run.now) for one in look(run))
+        assert filled(run, contracts, slots_told(*OVERDUE)) == []
+    market.drop("market", "shop_20260302.csv", HEADER_GONE)
+    market.run_at("2026-03-04T08:00:00+08:00")
+    market.drop("market", "shop_20260302.csv", GOOD)
+    market.run_at("2026-03-04T09:00:01+08:00")
+    with market.run("2026-03-04T09:02:00+08:00") as run:
+        (one,) = filled(run, contracts, {*slots_told(*OVERDUE), "gone__source@2026-03-02", "market__shop@2026-W09"})
+        assert tell_filled(one, run.now) and not tell_filled(one, run.now)
+    assert (one.id, one.working_days_late, slots_told(FILLED)) == (MONDAY, 2, {MONDAY})
+    last = told(market.workspace)[-1]
+    assert (
+        "已到" in last["zh"] and "2026-03-04 09:00" in last["zh"] and "迟报 2 个工作日" in last["zh"] and "late: 2" in last["en"]
+    )
 
 
 def test_a_look_that_hangs_is_told_once_and_one_that_failed_not_twice(market: Town, notices: Path) -> None:
@@ -290,7 +309,9 @@ def test_held_late_missing_and_a_waiver_that_ran_out_travel_from_the_drop_to_the
     city.land("health", "clinic_20260303.csv", NOISY)
     play(city, "2026-03-04T08:30:00+08:00", "intake__traffic__bus", "intake__health__clinic")
     play(city, "2026-03-04T09:30:00+08:00", "deadlines", "scorecard")
-    assert [n for n in told(city.workspace) if n["kind"].startswith("slot_") and n["about"] in CITY] == slots
+    (arrived,) = [n for n in told(city.workspace) if n["kind"].startswith("slot_") and n["about"] in CITY][len(slots) :]
+    assert (arrived["kind"], arrived["about"]) == ("slot_filled", "traffic__bus"), "and nothing is told a second time"
+    assert "迟报 1 个工作日" in arrived["zh"]
 
     with reading(city.workspace) as con:
         verdicts = con.execute("SELECT verdict FROM lake.ledger.batch WHERE source = 'health__clinic' ORDER BY batch").fetchall()
