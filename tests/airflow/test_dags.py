@@ -56,7 +56,9 @@ def test_every_dag_wakes_by_the_clock_and_intake_and_fusion_by_news_as_well(ship
     assert kinds == {"intake": both, "fusion": both, "scorecard": clock, "deadlines": clock}
 
 
-def test_missed_deadlines_are_looked_for_every_five_minutes_and_somebody_learns_when_the_look_hangs(shipped: dict[str, Any]) -> None:
+def test_missed_deadlines_are_looked_for_every_five_minutes_and_somebody_learns_when_the_look_hangs(
+    shipped: dict[str, Any],
+) -> None:
     deadlines = shipped["dags"]["deadlines"]
     assert deadlines["cron"] == "2-59/5 * * * *"
     assert deadlines["deadline"] == "dags._overdue.look_is_late"
