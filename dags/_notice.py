@@ -1,4 +1,4 @@
-"""When a task fails for good: one notice in the workspace, in Chinese and English, that says what to do next.
+"""Notices: in the workspace, in Chinese and English, with what to do next. Here: when a task fails for good.
 
 `notices/notices.jsonl` is for programs (one JSON object a line), `notices/notices.txt` for people. Neither ever holds
 a value from the data: of an exception that is not ours only the name is told, its text stays in the task's log.
@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,42 @@ def notify(context: Mapping[str, Any]) -> None:
     """Write the notice of the failed task in `context`. A notice that cannot be written is logged, never raised."""
     try:
         told = notice(context)
-        folder = open_workspace().notices
-        folder.mkdir(parents=True, exist_ok=True)
-        _append(folder / "notices.jsonl", json.dumps(told, ensure_ascii=False) + "\n")
-        _append(folder / "notices.txt", f"{told['at']}  {told['dag']}  {told['about']}\n  {told['zh']}\n  {told['en']}\n\n")
+        _write(told, f"{told['dag']}  {told['about']}")
         log.error("%s\n%s", told["zh"], told["en"])
     except OSError:
         log.exception("the notice could not be written")
+
+
+def tell_once(told: Mapping[str, str]) -> bool:
+    """Write the notice `told` unless one with its `key` is there. False: it was. Raises OSError where it cannot be written.
+
+    Again: nothing. Killed half way, the next call writes what is missing.
+    """
+    with open_workspace().locked("notices"):
+        if told["key"] in keys_told():
+            return False
+        text = open_workspace().notices / "notices.txt"
+        # The line for programs comes last and is the sign that all is written.
+        _write(told, told["key"], text=not (text.is_file() and f"  {told['key']}\n" in text.read_text(errors="replace")))
+    log.warning("%s\n%s", told["zh"], told["en"])
+    return True
+
+
+def keys_told() -> set[str]:
+    """Keys of all notices that are told once."""
+    path, keys = open_workspace().notices / "notices.jsonl", set[str]()
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+        with suppress(ValueError):  # torn by a power cut
+            keys.add(json.loads(line).get("key", ""))
+    return keys
+
+
+def _write(told: Mapping[str, str], head: str, *, text: bool = True) -> None:
+    folder = open_workspace().notices
+    folder.mkdir(parents=True, exist_ok=True)
+    if text:
+        _append(folder / "notices.txt", f"{told['at']}  {head}\n  {told['zh']}\n  {told['en']}\n\n")
+    _append(folder / "notices.jsonl", json.dumps(told, ensure_ascii=False) + "\n")
 
 
 def notice(context: Mapping[str, Any]) -> dict[str, str]:

@@ -384,6 +384,11 @@ def working_days_late(slot: Slot, arrived_at: datetime, calendar: Calendar) -> i
     return days
 
 
+def earns_until(slot: Slot, horizon: int, calendar: Calendar) -> datetime | None:
+    """The last instant at which a late file still earns points; None where lateness earns none (a horizon of 0 or 1)."""
+    return _moved(slot, horizon - 1, calendar) if horizon > 1 else None
+
+
 def _moved(slot: Slot, days: int, calendar: Calendar) -> datetime:
     # Adding a timedelta to an aware datetime moves the wall clock and keeps the zone.
     return slot.due_at + (calendar.add_working_days(slot.due_on, days) - slot.due_on)

@@ -38,6 +38,7 @@ def describe(dag: Any) -> dict[str, Any]:
         "description": dag.description,
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,
+        "deadline": dag.deadline[0].callback.path if dag.deadline else None,
         "cron": getattr(getattr(dag.timetable, "timetable", dag.timetable), "expression", None),
         "timetable": type(dag.timetable).__name__,
         "tasks": {
