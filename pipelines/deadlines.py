@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,8 @@ from catalog.yaml_file import CatalogError
 from pipelines import archive
 from pipelines.manifest import look
 from pipelines.run import Run
-from pipelines.slots import schedule_of
-from quality.timeliness import Schedule, Slot, earns_until, period_of, period_range, working_days_late
+from pipelines.slots import is_owed, owed_since, schedule_of
+from quality.timeliness import Schedule, Slot, earns_until, working_days_late
 from warehouse.lake import one_moment, reading
 
 #: How long a file may wait for its verdict, counted from the due instant or from its arrival if that is later, before it is
@@ -149,35 +149,26 @@ def _lapsed(run: Run, con: duckdb.DuckDBPyConnection, contracts: Iterable[Contra
         except CatalogError as error:
             _log.warning("%s", error)
             continue
-        begin = contract.arrival.since or _begin(contract, first.get(contract.id))
+        begin = owed_since(contract, *first.get(contract.id, ((), None)))
         if begin is None:
             continue
-        today, until = run.now.astimezone(contract.arrival.zone).date(), contract.arrival.until
+        today = run.now.astimezone(contract.arrival.zone).date()
         back = timedelta(days=2 * schedule.horizon + HOLIDAYS)
         for slot in schedule.slots_due(today - back, today):
-            owed = slot.first_day >= begin and (until is None or slot.first_day <= until)
+            owed = is_owed(contract, slot, begin)
             if owed and 0 < working_days_late(slot, run.now, schedule.calendar) <= max(schedule.horizon, 1):
                 found.append((contract, schedule, slot))
     return found
 
 
-def _first_batches(con: duckdb.DuckDBPyConnection) -> Mapping[str, tuple[str | None, datetime]]:
-    """Source -> its earliest period that is one, and its first arrival. Labels of one cycle sort as their days do."""
+def _first_batches(con: duckdb.DuckDBPyConnection) -> Mapping[str, tuple[list[str], datetime]]:
+    """Source -> its earliest period of every form, and its first arrival. Labels of one form sort as their days do."""
     rows = con.execute(
-        "SELECT source, min(period) FILTER (period[1] BETWEEN '0' AND '9'), min(arrived_at) FROM lake.ledger.batch GROUP BY source"
+        "SELECT source, list(period ORDER BY period), min(arrived_at) FROM (SELECT source, min(period) AS period, "
+        "min(arrived_at) AS arrived_at FROM lake.ledger.batch GROUP BY source, regexp_replace(period, '[0-9]', '9', 'g')) "
+        "GROUP BY source"
     ).fetchall()
-    return {source: (period, arrived) for source, period, arrived in rows}
-
-
-def _begin(contract: Contract, first: tuple[str | None, datetime] | None) -> date | None:
-    """The first day for which a source that names none owes a delivery, as the scorecard has it."""
-    if first is None:
-        return None
-    period, arrived = first
-    cycle, day = contract.arrival.cycle, arrived.astimezone(contract.arrival.zone).date()
-    with suppress(ValueError):  # of a cycle that it had before
-        return period_range(cycle, period or "")[0]
-    return period_range(cycle, period_of(cycle, day))[0]
+    return {source: (periods, arrived) for source, periods, arrived in rows}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from catalog.contract import Contract
 from catalog.registry import Catalog
 from pipelines.score_facts import BatchLine
 from pipelines.scorecard import USUAL_WINDOW, MonthScore, Scorecard, SourceCard
-from pipelines.slots import schedule_of
+from pipelines.slots import is_owed, schedule_of
 from quality.dimensions import DIMENSIONS
 from quality.policy import Grade, Policy, load_policy
 from quality.scoring import DepartmentScore, Ranked, ScoredCheck, Trigger, as_typed, triggers, weighted_mean
@@ -408,9 +408,7 @@ def _source(card: SourceCard, whole: Scorecard) -> SourceView:
         upcoming = [
             s
             for s in schedule_of(card.contract).slots_due(today, today + timedelta(days=within))
-            if s.due_at > whole.as_of
-            and (arrival.since is None or s.first_day >= arrival.since)
-            and (arrival.until is None or s.first_day <= arrival.until)
+            if s.due_at > whole.as_of and is_owed(card.contract, s, arrival.since or date.min)
         ]
     known = {s.slot.period for s in card.slots}
     last = card.window[1]

@@ -21,7 +21,7 @@ from pipelines import score_facts as facts
 from pipelines.clean import working
 from pipelines.run import Run
 from pipelines.score_facts import BatchLine, CheckLine, FindingLine
-from pipelines.slots import schedule_of
+from pipelines.slots import is_owed, owed_since, schedule_of
 from quality.expectations import Prepared, prepare
 from quality.gx import Expectation, validate
 from quality.policy import Policy, load_policy
@@ -37,7 +37,7 @@ from quality.scoring import (
     score_department,
     score_source,
 )
-from quality.timeliness import Arrival, JudgedSlot, circular, judge, period_of, period_range, punctuality
+from quality.timeliness import Arrival, JudgedSlot, circular, judge, punctuality
 from warehouse.lake import literal, one_moment
 
 #: How far back a scorecard looks unless told: at least one slot of each cycle falls due in it.
@@ -190,19 +190,10 @@ def _one_per_period(batches: Sequence[BatchLine]) -> list[BatchLine]:
 
 def _slots(run: Run, contract: Contract, batches: Sequence[BatchLine], window: tuple[date, date]) -> list[JudgedSlot]:
     schedule = schedule_of(contract)
-    begin = contract.arrival.since
+    begin = owed_since(contract, (b.period for b in batches), min((b.arrived_at for b in batches), default=None))
     if begin is None:
-        if not batches:
-            return []
-        cycle = contract.arrival.cycle
-        readable = [b.period for b in batches if b.period[:1].isdigit()]
-        local = min(b.arrived_at for b in batches).astimezone(contract.arrival.zone).date()
-        begin = min([period_range(cycle, p)[0] for p in readable] or [period_range(cycle, period_of(cycle, local))[0]])
-    slots = [
-        s
-        for s in schedule.slots_due(*window)
-        if s.first_day >= begin and (contract.arrival.until is None or s.first_day <= contract.arrival.until)
-    ]
+        return []
+    slots = [s for s in schedule.slots_due(*window) if is_owed(contract, s, begin)]
     arrivals = [Arrival(b.period, b.arrived_at, b.verdict != "hold") for b in batches]
     return judge(slots, arrivals, run.now, schedule.horizon, schedule.calendar)
 
