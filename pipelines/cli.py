@@ -272,9 +272,14 @@ def report(
     """Score every source and write the report site: Chinese and English, self-contained, opens offline."""
     from pipelines.report import report as write_report
 
-    window = (date.fromisoformat(from_), date.fromisoformat(to)) if from_ and to else None
     if bool(from_) != bool(to):
         raise ValueError("give both --from and --to, or neither")
+    try:
+        window = (date.fromisoformat(from_), date.fromisoformat(to)) if from_ and to else None
+    except ValueError:
+        raise ValueError(f"--from {from_} --to {to}: days are written as 2026-03-01") from None
+    if window and window[0] > window[1]:
+        raise ValueError(f"--from {from_} is after --to {to}")
     with _run(now) as run:
         path = write_report(run, window)
     other = path.with_name(path.name.replace(".zh.", f".{lang}."))
