@@ -231,8 +231,10 @@ def _punctuality_problems(con: duckdb.DuckDBPyConnection, plans: Sequence[_Plan]
     asked = [_of_source(p.contract.id, p.punctuality.expectation) for p in plans if p.punctuality and p.contract.id in there]
     if not asked:
         return set()
-    columns = zip(("source", "period", "points"), zip(*due, strict=True), strict=True)
-    con.register("_slots", pa.table({name: list(values) for name, values in columns}))
+    sources, periods, points = zip(*due, strict=True)
+    # Left to itself Arrow takes the digits of the first number for those of all.
+    exact = pa.array(points, pa.decimal128(9, 6))
+    con.register("_slots", pa.table({"source": list(sources), "period": list(periods), "points": exact}))
     con.execute("CREATE OR REPLACE TEMP TABLE slots AS FROM _slots")
     con.unregister("_slots")
     return {outcome.id for outcome in validate(con, "slots", asked) if outcome.error is not None}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,18 @@ def insert(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:
     if not rows:
         return
     columns = TABLES[name][1]
-    arrow = pa.table({c: pa.array([row.get(c) for row in rows]) for c in columns})
+    arrow = pa.table({c: _column([row.get(c) for row in rows], kind) for c, kind in columns.items()})
     con.register("_incoming", arrow)
     select = ", ".join(f"CAST({quoted(c)} AS {kind}) AS {quoted(c)}" for c, kind in columns.items())
     con.execute(f"INSERT INTO {table(name)} SELECT {select} FROM _incoming")
     con.unregister("_incoming")
+
+
+def _column(values: Sequence[Any], kind: str) -> pa.Array:
+    """Numbers for a DECIMAL column travel as text: Arrow guesses the digits of decimals, and refuses a column where ten is 1E+1."""
+    if not kind.startswith("DECIMAL"):
+        return pa.array(values)
+    return pa.array([None if v is None else f"{Decimal(v):f}" for v in values], pa.string())
 
 
 def _changed_types(con: duckdb.DuckDBPyConnection, existing: Columns, columns: Columns) -> dict[str, str]:

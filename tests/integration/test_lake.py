@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 import stat
 import threading
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from catalog.registry import Catalog
 from pipelines.contract_check import check
@@ -15,6 +19,7 @@ from pipelines.run import open_run
 from pipelines.verify import verify
 from tests.support import ENTITY, SOURCES, Town, tables, town
 from warehouse import lake
+from warehouse.commit import Commit, commit
 from warehouse.layout import Workspace
 
 FIRST, SECOND, THIRD = (f"2026-03-{day:02}T08:30:00+08:00" for day in (3, 4, 5))
@@ -233,3 +238,19 @@ def test_a_workspace_of_an_older_version_gains_its_tables_at_the_first_run(place
     place.run_at(FIRST)
     assert tables(place.workspace)["quality.waiver"] == []
     assert [r["verdict"] for r in tables(place.workspace)["ledger.batch"]] == ["pass"]
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(st.none() | st.decimals(0, 10**9, places=6).map(Decimal.normalize) | st.integers(0, 10**9), min_size=1, max_size=6)
+)
+def test_numbers_of_a_score_are_kept_however_they_are_written(place: Town, numbers: list[Decimal | int | None]) -> None:
+    rows = [{"as_of": date(2026, 3, 5), "subject": "digits", "item": str(n), "a": a} for n, a in enumerate(numbers)]
+    with place.run("2026-03-05T08:00:00+08:00") as run:
+        commit(
+            run.con, run.workspace, Commit(None, rows={"quality.score": rows}, delete={"quality.score": ("subject", "digits")})
+        )
+        kept = run.con.execute(
+            "SELECT a FROM lake.quality.score WHERE subject = 'digits' ORDER BY CAST(item AS INTEGER)"
+        ).fetchall()
+    assert [one[0] for one in kept] == [None if a is None else Decimal(a) for a in numbers]

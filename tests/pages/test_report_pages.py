@@ -49,6 +49,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A month on, with one more delivery."""
+    town = make(tmp_path_factory.mktemp("later"))
+    town.drop("fire", "permit_20260407.txt", "编号|等级\nA1|一\n")
+    town.run_at("2026-04-08T08:30:00+08:00")
+    return write_report(town, "2026-04-08T10:00:00+08:00")
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -165,6 +174,22 @@ def test_axe_finds_nothing(browser: Browser, site: Path, name: str, scheme: Any,
     shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     found = Axe().run(shown)
     assert found.violations_count == 0, found.generate_report()
+    shown.context.close()
+
+
+@pytest.mark.parametrize("name", ["index.zh.html", "source/market__shop.en.html", "department/market.en.html"])
+def test_the_trend_of_several_months_is_drawn_told_in_words_and_in_a_table(browser: Browser, later: Path, name: str) -> None:
+    shown = opened(browser, (later / name).as_uri(), viewport={"width": 390, "height": 800})
+    shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    chart = shown.locator("svg.lines")
+    assert "2026-03" in (chart.get_attribute("aria-label") or "") and "2026-04" in (chart.get_attribute("aria-label") or "")
+    # What the chart writes at the end of each line stands in the table's first row, the running month.
+    ends = {text.split()[0]: text.split()[1] for text in chart.locator("text.name").all_text_contents()}
+    row = shown.locator("table.months tbody tr").first
+    heads = shown.locator("table.months thead th").all_inner_texts()
+    cells = [row.locator("th").inner_text(), *row.locator("td").all_inner_texts()]
+    assert ends and {code: cells[heads.index(code)] for code in ends} == ends
+    assert Axe().run(shown).violations_count == 0
     shown.context.close()
 
 
