@@ -12,7 +12,7 @@ from pipelines.compile import SQL_TYPES
 from pipelines.current import LAST_DAY, order_sql
 from pipelines.errors import StageError
 from pipelines.run import Run
-from warehouse.lake import literal, quoted, table, table_columns
+from warehouse.lake import few_rows, literal, quoted, table, table_columns
 
 
 def compare(run: Run, batch: Batch, contract: Contract, std: Path) -> tuple[dict[str, Any], str] | None:
@@ -24,7 +24,9 @@ def compare(run: Run, batch: Batch, contract: Contract, std: Path) -> tuple[dict
     Without a key by whole rows, and then none is `changed`.
     Rows     rows of the batch = added + changed + same + repeated; rows before = removed + changed + same + repeated before
     """
-    if (former := _former(run, batch, contract)) is None:
+    with few_rows(run.con):
+        former = _former(run, batch, contract)
+    if former is None:
         return None
     against, rows_before = former
     stored = table_columns(run.con, f"std.{batch.source}")

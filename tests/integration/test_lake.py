@@ -7,6 +7,7 @@ import stat
 import threading
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from catalog.registry import Catalog
@@ -233,3 +234,28 @@ def test_a_workspace_of_an_older_version_gains_its_tables_at_the_first_run(place
     place.run_at(FIRST)
     assert tables(place.workspace)["quality.waiver"] == []
     assert [r["verdict"] for r in tables(place.workspace)["ledger.batch"]] == ["pass"]
+
+
+def _settings(con: duckdb.DuckDBPyConnection) -> list[tuple[object, ...]]:
+    return con.execute("SELECT current_setting('threads'), current_setting('disabled_optimizers')").fetchall()
+
+
+def test_after_a_look_up_the_connection_has_its_threads_again_even_where_a_transaction_failed(tmp_path: Path) -> None:
+    with duckdb.connect(config={"threads": 2}) as con:
+        con.execute("SET disabled_optimizers = 'top_n'")
+        with lake.few_rows(con), lake.few_rows(con):
+            assert _settings(con)[0][0] == 1
+        assert _settings(con) == [(2, "top_n")]
+        con.execute("CREATE TABLE one (number INTEGER PRIMARY KEY)")
+        con.begin()
+        with pytest.raises(duckdb.ConstraintException), lake.few_rows(con):
+            con.execute("INSERT INTO one VALUES (1), (1)")
+        con.rollback()
+        assert _settings(con) == [(2, "top_n")]
+
+
+def test_a_look_up_of_the_newest_rows_reads_its_table_once(place: Town) -> None:
+    newest = "EXPLAIN SELECT batch, header FROM lake.ledger.batch WHERE source = 'x' ORDER BY arrived_at DESC LIMIT 1"
+    with place.run(FIRST) as run, lake.few_rows(run.con):
+        [(_, plan)] = run.con.execute(newest).fetchall()
+    assert plan.count("DUCKLAKE_SCAN") == 1
