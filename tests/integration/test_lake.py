@@ -255,7 +255,9 @@ def test_after_a_look_up_the_connection_has_its_threads_again_even_where_a_trans
 
 
 def test_a_look_up_of_the_newest_rows_reads_its_table_once(place: Town) -> None:
-    newest = "EXPLAIN SELECT batch, header FROM lake.ledger.batch WHERE source = 'x' ORDER BY arrived_at DESC LIMIT 1"
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
+    place.run_at(FIRST)
+    newest = "EXPLAIN SELECT batch, header, profile FROM lake.ledger.batch WHERE source = 'market__shop' ORDER BY arrived_at DESC LIMIT 9"
     with place.run(FIRST) as run, lake.few_rows(run.con):
         [(_, plan)] = run.con.execute(newest).fetchall()
     assert plan.count("DUCKLAKE_SCAN") == 1
