@@ -52,6 +52,7 @@ accuracy: setup ## pairwise precision, recall and F1 of linking, where ../shared
 bench: setup ## wall time and peak memory beside a hand-written baseline, as ratios
 	$(BIN)/python -m benchmarks.intake
 	$(BIN)/python -m benchmarks.gate
+	$(BIN)/python -m benchmarks.small_files
 
 format: setup ## format the code
 	$(BIN)/ruff check --fix .
