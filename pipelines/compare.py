@@ -107,10 +107,17 @@ FROM counted"""
     keys = ", ".join(quoted(c.name) for c in contract.keys)
     order = order_sql(contract, every, "DATE '0001-01-01'")
     cells = "row(" + ", ".join(quoted(n) for n in names) + ")"
-    last = f"""SELECT {keys}, {cells} AS cells FROM {{}}
-  QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order} DESC) = 1"""
+    twice = " AND ".join(f"t.{quoted(c.name)} IS NOT DISTINCT FROM r.{quoted(c.name)}" for c in contract.keys)
+    last = f"""SELECT {keys}, {cells} AS cells FROM {{0}} AS r WHERE NOT EXISTS (FROM twice AS t WHERE {twice})
+  UNION ALL (
+  SELECT {keys}, {cells} AS cells FROM {{0}} AS r WHERE EXISTS (FROM twice AS t WHERE {twice})
+  QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order} DESC) = 1)"""
+    # Few keys stand on several rows. To put all rows in order for them took two thirds of the statement.
+    several = " UNION ".join(f"SELECT {keys} FROM {r} GROUP BY {keys} HAVING count(*) > 1" for r in ("after", "before"))
     same_key = " AND ".join(f"a.{quoted(c.name)} IS NOT DISTINCT FROM b.{quoted(c.name)}" for c in contract.keys)
-    return f"""{rows}, a AS (
+    return f"""{rows}, twice AS MATERIALIZED (
+  {several}
+), a AS (
   {last.format("after")}
 ), b AS (
   {last.format("before")}
