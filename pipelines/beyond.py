@@ -23,7 +23,7 @@ from pipelines.current import LAST_DAY, current_sql
 from pipelines.run import Run
 from quality.expectations import kinds
 from quality.expectations.beyond import Beyond, Relation
-from warehouse.lake import literal, one_moment, quoted, table_columns
+from warehouse.lake import few_rows, literal, one_moment, quoted, table_columns
 from warehouse.tables import CURRENT_BATCHES
 
 #: What makes an earlier period comparable to one that ends on the day `this`.
@@ -61,7 +61,9 @@ def looking_beyond(run: Run, con: duckdb.DuckDBPyConnection, batch: Batch, contr
         return
     drop = next((d for d in archive.drops(run.workspace, batch.source) if d.drop_id == batch.drop_id), None)
     with one_moment(run.con):
-        yield _Looking(run, con, batch, _moment(run, drop, batch, other_sources(contract))).beyond(drop)
+        with few_rows(run.con):
+            moment = _moment(run, drop, batch, other_sources(contract))
+        yield _Looking(run, con, batch, moment).beyond(drop)
 
 
 def _moment(run: Run, drop: Drop | None, batch: Batch, sources: Sequence[str]) -> dict[str, Mapping[str, str] | None]:
@@ -149,7 +151,8 @@ class _Looking:
 ) WHERE last_day < {day} AND {COMPARABLE[against].format(this=day)}
 ORDER BY last_day DESC LIMIT {last}"""
         name = quoted(f"history: {against}, last {last}")
-        rows = self.run.con.execute(sql).fetchall()
+        with few_rows(self.run.con):
+            rows = self.run.con.execute(sql).fetchall()
         self.con.execute(f'CREATE OR REPLACE TEMP TABLE {name} (period VARCHAR, last_day DATE, "rows" BIGINT)')
         if rows:
             self.con.executemany(f"INSERT INTO {name} VALUES (?, ?, ?)", rows)

@@ -23,7 +23,7 @@ from pipelines.waivers import standing, waivers_of
 from quality.finding import finding
 from quality.timeliness import period_of
 from warehouse.commit import Commit, commit
-from warehouse.lake import one_moment
+from warehouse.lake import few_rows, one_moment
 from warehouse.tables import CURRENT_BATCHES
 
 #: Period of a file whose name does not tell one; the batch is held.
@@ -57,17 +57,18 @@ def stage(run: Run, contract: Contract, drops: list[Drop], waivers: Sequence[Wai
     """Read every drop that the ledger does not know, in order of arrival. `waivers` None: each under those it had before."""
     if not drops:
         return []
-    with one_moment(run.con):
+    with few_rows(run.con), one_moment(run.con):
         known = run.con.execute("SELECT drop_id FROM lake.ledger.drop WHERE source = ?", [contract.id]).fetchall()
+        done = {drop_id for (drop_id,) in known}
+        if not (fresh := [drop for drop in drops if drop.drop_id not in done]):
+            _tidy(run, contract, [])
+            return []
         latest = _latest(run, contract)
         in_force = _versions_in_force(run, contract) if _has_versions(contract, drops) else {}
         formers = drift.former_batches(run, contract.id)
-    done = {drop_id for (drop_id,) in known}
     staged: dict[str, Version] = {}
     batches: list[str] = []
-    for drop in drops:
-        if drop.drop_id in done:
-            continue
+    for drop in fresh:
         if drop.mends and batches:
             break  # what it mends may be among these, and is judged first
         stood = None if waivers is None else standing(waivers, contract, drop.arrival)
@@ -92,9 +93,14 @@ def stage(run: Run, contract: Contract, drops: list[Drop], waivers: Sequence[Wai
             batches.append(_read(run, contract, drop, period, version + 1, former))
         if taken := drift.as_former(load(run.workspace, batches[-1]), drop):
             formers.append(taken)
-    for left in set(run.workspace.staging.glob(f"{contract.id}@*")) - {folder(run.workspace, b) for b in batches}:
-        shutil.rmtree(left)  # its run was killed after the commit
+    _tidy(run, contract, batches)
     return batches
+
+
+def _tidy(run: Run, contract: Contract, batches: Sequence[str]) -> None:
+    """Remove what is staged besides these batches: its run was killed after the commit."""
+    for left in set(run.workspace.staging.glob(f"{contract.id}@*")) - {folder(run.workspace, b) for b in batches}:
+        shutil.rmtree(left)
 
 
 def read_period(contract: Contract, drop: Drop) -> str | None:

@@ -12,7 +12,7 @@ from pipelines.compile import SQL_TYPES
 from pipelines.current import LAST_DAY, order_sql
 from pipelines.errors import StageError
 from pipelines.run import Run
-from warehouse.lake import literal, quoted, table, table_columns
+from warehouse.lake import few_rows, literal, quoted, table, table_columns
 
 
 def compare(run: Run, batch: Batch, contract: Contract, std: Path) -> tuple[dict[str, Any], str] | None:
@@ -24,7 +24,9 @@ def compare(run: Run, batch: Batch, contract: Contract, std: Path) -> tuple[dict
     Without a key by whole rows, and then none is `changed`.
     Rows     rows of the batch = added + changed + same + repeated; rows before = removed + changed + same + repeated before
     """
-    if (former := _former(run, batch, contract)) is None:
+    with few_rows(run.con):
+        former = _former(run, batch, contract)
+    if former is None:
         return None
     against, rows_before = former
     stored = table_columns(run.con, f"std.{batch.source}")
@@ -105,10 +107,17 @@ FROM counted"""
     keys = ", ".join(quoted(c.name) for c in contract.keys)
     order = order_sql(contract, every, "DATE '0001-01-01'")
     cells = "row(" + ", ".join(quoted(n) for n in names) + ")"
-    last = f"""SELECT {keys}, {cells} AS cells FROM {{}}
-  QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order} DESC) = 1"""
+    twice = " AND ".join(f"t.{quoted(c.name)} IS NOT DISTINCT FROM r.{quoted(c.name)}" for c in contract.keys)
+    last = f"""SELECT {keys}, {cells} AS cells FROM {{0}} AS r WHERE NOT EXISTS (FROM twice AS t WHERE {twice})
+  UNION ALL (
+  SELECT {keys}, {cells} AS cells FROM {{0}} AS r WHERE EXISTS (FROM twice AS t WHERE {twice})
+  QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order} DESC) = 1)"""
+    # Few keys stand on several rows. To put all rows in order for them took two thirds of the statement.
+    several = " UNION ".join(f"SELECT {keys} FROM {r} GROUP BY {keys} HAVING count(*) > 1" for r in ("after", "before"))
     same_key = " AND ".join(f"a.{quoted(c.name)} IS NOT DISTINCT FROM b.{quoted(c.name)}" for c in contract.keys)
-    return f"""{rows}, a AS (
+    return f"""{rows}, twice AS MATERIALIZED (
+  {several}
+), a AS (
   {last.format("after")}
 ), b AS (
   {last.format("before")}

@@ -79,7 +79,7 @@ def apply(
         return reading, {}  # no table of this contract: what stands in its header may be data
     undeclared = _undeclared(reading)
     missing = [c for c in contract.columns if not c.optional and not reading.present.get(c.source)]
-    told = profile(raw, contract, reading) if reading.rows else {}
+    told = profile(run, raw, contract, reading) if reading.rows else {}
     found = list(_differences(contract, reading, former, told)) if former else []
     if former and contract.drift == "hold" and former.contract_hash == contract.hash:
         # Under a contract that was changed since, somebody has looked: its first file sets the measure.
@@ -132,13 +132,13 @@ def _number(workspace: Workspace, drop_id: str) -> int:
 # -- the profile
 
 
-def profile(raw: Path, contract: Contract, reading: Reading) -> dict[str, Any]:
+def profile(run: Run, raw: Path, contract: Contract, reading: Reading) -> dict[str, Any]:
     """Per header what kind of values came: counts of kinds and of lengths over the first rows. No value stands in it."""
     if not raw.is_file():
         return {}
     wanted = _cells(contract, reading)
     rows = max(1_000, min(SAMPLE_ROWS, SAMPLE_CELLS // max(1, len(wanted))))
-    with duckdb.connect() as con:
+    with run.con.cursor() as con:  # another DuckDB takes longer to start than this to run
         counts = ", ".join(f"histogram(kind_{i}), histogram(size_{i})" for i in range(len(wanted)))
         sent = ", ".join(f"trim({cell}, {_BLANKS}) AS v_{i}" for i, cell in enumerate(wanted.values()))
         looked = ", ".join(f"{_kind_sql(f'v_{i}')} AS kind_{i}, {_size_sql(f'v_{i}')} AS size_{i}" for i in range(len(wanted)))
@@ -267,7 +267,7 @@ def _proposals(
     if not reading.rows and undeclared:
         columns = tuple(c if reading.present.get(c.source) else c.model_copy(update={"optional": True}) for c in contract.columns)
         read(original, contract.model_copy(update={"columns": columns}), "probe", probe)
-        told = profile(probe, contract, reading)
+        told = profile(run, probe, contract, reading)
     renamed: dict[str, str] = {}
     for like in _likenesses(run, contract, missing, undeclared, told, probe if probe.is_file() else raw, former):
         column, header = like.column, like.header

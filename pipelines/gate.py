@@ -36,7 +36,7 @@ from quality.gx import Outcome, validate
 from quality.gx_result import validation_result
 from quality.timeliness import Arrival, judge, period_range
 from warehouse.commit import Commit, commit
-from warehouse.lake import PARQUET, literal, one_moment, quoted
+from warehouse.lake import PARQUET, few_rows, literal, one_moment, quoted
 from warehouse.layout import write_atomically
 from warehouse.tables import TABLES, Columns
 
@@ -484,7 +484,9 @@ def _batch_row(run: Run, batch: Batch, contract: Contract, verdict: Verdict) -> 
 
 def _tip(run: Run, source: str) -> str | None:
     """Hash of the newest ledger row of the source."""
-    return chain_tip(run.con.execute("SELECT hash, previous_hash FROM lake.ledger.batch WHERE source = ?", [source]).fetchall())
+    with few_rows(run.con):
+        links = run.con.execute("SELECT hash, previous_hash FROM lake.ledger.batch WHERE source = ?", [source]).fetchall()
+    return chain_tip(links)
 
 
 def chained_hash(row: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ from pipelines.readers.workbook import as_text, letters, load_sheet, open_workbo
 from pipelines.readers.workbook_parts import unfit
 from pipelines.run import Run
 from quality.finding import Finding, finding, kinds
-from warehouse.lake import PARQUET, literal, quoted, table, table_columns
+from warehouse.lake import PARQUET, few_rows, literal, quoted, table, table_columns
 
 #: Lines of one workbook. More are no clerk's work: the system that exports them has to be put right.
 MOST_LINES = 10_000
@@ -49,20 +49,24 @@ class Base:
     sha256: str
     header: tuple[str, ...]
     rows: int
+    refused: int
     file_name: str
     held: bool
 
 
 def base_of(run: Run, batch: str | None) -> Base | None:
     """A committed batch; None where the ledger knows none of this name."""
-    rows = run.con.execute(
-        "SELECT batch, source, period, version, sha256, header, rows_read, file_name, verdict FROM lake.ledger.batch WHERE batch = ?",
-        [batch],
-    ).fetchall()
+    with few_rows(run.con):
+        rows = run.con.execute(
+            "SELECT batch, source, period, version, sha256, header, rows_read, rows_refused, file_name, verdict "
+            "FROM lake.ledger.batch WHERE batch = ?",
+            [batch],
+        ).fetchall()
     if not rows:
         return None
-    name, source, period, version, sha256, header, count, file_name, verdict = rows[0]
-    return Base(name, source, period, version, sha256, tuple(json.loads(header or "[]")), count, file_name, verdict == "hold")
+    name, source, period, version, sha256, header, count, refused, file_name, verdict = rows[0]
+    said = tuple(json.loads(header or "[]"))
+    return Base(name, source, period, version, sha256, said, count, refused, file_name, verdict == "hold")
 
 
 def row_mark(batch: str, sheet: str | None, row: int) -> str:
@@ -79,7 +83,7 @@ _MARK_SQL = """left(sha256(? || chr(10) || coalesce("_sheet", '') || chr(10) || 
 def mendable(run: Run, batch: str) -> int:
     """Rows that the workbook of a committed batch has; 0: there is nothing to mend in rows."""
     base = base_of(run, batch)
-    if base is None or not base.rows or not table_columns(run.con, f"raw.{base.source}"):
+    if base is None or not base.rows or not (base.held or base.refused) or not table_columns(run.con, f"raw.{base.source}"):
         return 0
     return int(run.con.execute(f"SELECT count(*) FROM ({_wanted_sql(base)})").fetchall()[0][0])
 

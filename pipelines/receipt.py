@@ -28,7 +28,7 @@ from quality.policy import load_policy
 from quality.reports.render import render
 from quality.reports.words import word
 from quality.scoring import Check, SourceScore, as_typed, score_source
-from warehouse.lake import one_moment
+from warehouse.lake import few_rows, one_moment
 from warehouse.layout import Workspace, write_atomically
 
 #: Findings of one code and column that a receipt spells out; all are counted.
@@ -105,7 +105,10 @@ def _digest(path: Path) -> str:
 
 
 def _ledger_drops(run: Run, source: str) -> dict[str, dict[str, Any]]:
-    rows = run.con.execute("SELECT drop_id, period, outcome, batch FROM lake.ledger.drop WHERE source = ?", [source]).fetchall()
+    with few_rows(run.con):
+        rows = run.con.execute(
+            "SELECT drop_id, period, outcome, batch FROM lake.ledger.drop WHERE source = ?", [source]
+        ).fetchall()
     return {r[0]: {"period": r[1], "outcome": r[2], "batch": r[3]} for r in rows}
 
 
@@ -145,7 +148,8 @@ def _own_folder(outbox: Path, folder: Path) -> None:
 
 def make(run: Run, drop: Drop, contract: Contract, ledger: Mapping[str, Any], previous: str | None) -> dict[str, Any]:
     """The receipt of one drop as data. Personal values are masked; nothing in it changes when later drops arrive."""
-    batch = _batch(run, ledger["batch"])
+    versions = _versions(run, contract.id, ledger["period"])
+    batch = next((v for v in versions if v["batch"] == ledger["batch"]), None)
     made = ledger["outcome"] == "batch"
     receipt: dict[str, Any] = {
         "receipt": drop.drop_id,
@@ -171,12 +175,14 @@ def make(run: Run, drop: Drop, contract: Contract, ledger: Mapping[str, Any], pr
     if not made or batch is None:
         return receipt | {"rows": None, "reading": None, "score": None, "checks": [], "findings": [], "more_findings": 0, "waivers": [],
                           "replaces": None, "difference": None, "mends": None, "delivered": None, "workbook": None, "ledger_hash": None}  # fmt: skip
-    stages = _stages(run, ledger["batch"])
-    first, delivered = _first(run, batch)
-    score = _score(run, contract, ledger["batch"], first)
-    waived = _waivers(run, ledger["batch"])
+    first, delivered = _first(versions, batch)
+    replaces = _replaced(versions, batch)
+    with few_rows(run.con):
+        stages = _stages(run, ledger["batch"])
+        score = _score(run, contract, ledger["batch"], first)
+        waived = _waivers(run, ledger["batch"]) if drop.waivers else []
+        checks = _check_lines(run, ledger["batch"], score, {check for w in waived for check in json.loads(w["checks"])})
     findings = _findings(run, ledger["batch"], _covered_sql(run, ledger["batch"], contract, waived))
-    replaces = _replaced(run, batch)
     return receipt | {
         "rows": _rows(batch, stages, replaces),
         "reading": {
@@ -186,7 +192,7 @@ def make(run: Run, drop: Drop, contract: Contract, ledger: Mapping[str, Any], pr
             "why": [{"zh": e["zh"], "en": e["en"]} for f in findings if f["severity"] == "note" for e in f["examples"]],
         },
         "score": _score_lines(score, contract),
-        "checks": _check_lines(run, ledger["batch"], score, {check for w in waived for check in json.loads(w["checks"])}),
+        "checks": checks,
         "findings": findings[:GROUPS],
         "more_findings": sum(f["count"] for f in findings[GROUPS:]),
         "waivers": [_waiver_line(w) for w in waived],
@@ -199,11 +205,14 @@ def make(run: Run, drop: Drop, contract: Contract, ledger: Mapping[str, Any], pr
     }
 
 
-def _batch(run: Run, batch: str) -> dict[str, Any] | None:
-    found = run.con.execute("SELECT * FROM lake.ledger.batch WHERE batch = ?", [batch])
-    names = [d[0] for d in found.description]
-    rows = found.fetchall()
-    return dict(zip(names, rows[0], strict=True)) if rows else None
+def _versions(run: Run, source: str, period: str) -> list[dict[str, Any]]:
+    """The rows of ledger.batch of one period, oldest version first."""
+    with few_rows(run.con):
+        found = run.con.execute(
+            "SELECT * FROM lake.ledger.batch WHERE source = ? AND period = ? ORDER BY version", [source, period]
+        )
+        names = [d[0] for d in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def _utc(value: datetime) -> str:
@@ -261,14 +270,10 @@ def _stages(run: Run, batch: str) -> dict[str, dict[str, Any]]:
     return {r[0]: {"in": r[1], "out": json.loads(r[2] or "{}"), "equation": r[3]} for r in sorted(rows)}
 
 
-def _replaced(run: Run, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+def _replaced(versions: Sequence[Mapping[str, Any]], batch: Mapping[str, Any]) -> dict[str, Any] | None:
     """The version in force before this one."""
-    rows = run.con.execute(
-        "SELECT batch, rows_accepted FROM lake.ledger.batch WHERE source = ? AND period = ? AND version < ? AND verdict <> 'hold' "
-        "ORDER BY version DESC LIMIT 1",
-        [batch["source"], batch["period"], batch["version"]],
-    ).fetchall()
-    return {"batch": rows[0][0], "rows": rows[0][1]} if rows else None
+    accepted = [v for v in versions if v["version"] < batch["version"] and v["verdict"] != "hold"]
+    return {"batch": accepted[-1]["batch"], "rows": accepted[-1]["rows_accepted"]} if accepted else None
 
 
 def _rows(batch: Mapping[str, Any], stages: Mapping[str, Any], replaces: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -345,15 +350,12 @@ def _findings(run: Run, batch: str, covered: str) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _first(run: Run, batch: Mapping[str, Any]) -> tuple[str, datetime]:
+def _first(versions: Sequence[Mapping[str, Any]], batch: Mapping[str, Any]) -> tuple[str, datetime]:
     """The version with which the period was delivered: the first accepted one up to this, else this one. A correction is late
     only where the delivery was."""
-    rows = run.con.execute(
-        "SELECT batch, arrived_at FROM lake.ledger.batch WHERE source = ? AND period = ? AND version <= ? AND verdict <> 'hold' "
-        "ORDER BY arrived_at, version LIMIT 1",
-        [batch["source"], batch["period"], batch["version"]],
-    ).fetchall()
-    return rows[0] if rows else (batch["batch"], batch["arrived_at"])
+    accepted = [v for v in versions if v["version"] <= batch["version"] and v["verdict"] != "hold"]
+    first = min(accepted, key=lambda v: (v["arrived_at"], v["version"]), default=batch)
+    return first["batch"], first["arrived_at"]
 
 
 def _score(run: Run, contract: Contract, batch: str, first: str) -> SourceScore:

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from warehouse.lake import PARQUET, ensure_table, literal, quoted, table
+from warehouse.lake import PARQUET, ensure_table, few_rows, literal, quoted, table
 from warehouse.layout import Workspace, sync_file, sync_folder
 from warehouse.tables import TABLES, Columns
 
@@ -53,22 +53,24 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
     with workspace.locked("commit"):
         con.execute("BEGIN TRANSACTION")
         try:
-            if change.absent and _is_there(con, *change.absent):
-                con.execute("ROLLBACK")
-                return False
-            for name, (column, value) in change.delete.items():
-                con.execute(f"DELETE FROM {table(name)} WHERE {quoted(column)} = ?", [value])
-            for name, (columns, path) in change.files.items():
-                existing = ensure_table(con, name, columns)
-                changed = _changed_types(con, existing, columns)
-                if changed:
-                    _retype(con, workspace, name, existing | changed, keep=name not in change.replace)
-                if name in change.replace:
-                    con.execute(f"DELETE FROM {table(name)}")
-                _register(con, name, path)
-            for name, rows in change.rows.items():
-                insert(con, name, rows)
-            con.execute("COMMIT")
+            with few_rows(con):
+                if change.absent and _is_there(con, *change.absent):
+                    con.execute("ROLLBACK")
+                    return False
+                existing = {name: ensure_table(con, name, columns) for name, (columns, _) in change.files.items()}
+            for name, (columns, _) in change.files.items():
+                if changed := _changed_types(con, existing[name], columns):
+                    _retype(con, workspace, name, existing[name] | changed, keep=name not in change.replace)
+            with few_rows(con):
+                for name, (column, value) in change.delete.items():
+                    con.execute(f"DELETE FROM {table(name)} WHERE {quoted(column)} = ?", [value])
+                for name, (_, path) in change.files.items():
+                    if name in change.replace:
+                        con.execute(f"DELETE FROM {table(name)}")
+                    _register(con, name, path)
+                for name, rows in change.rows.items():
+                    insert(con, name, rows)
+                con.execute("COMMIT")
         except BaseException:
             # A transaction that failed at COMMIT is gone already; the first error is the one to tell.
             with contextlib.suppress(duckdb.Error):
@@ -78,8 +80,7 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
 
 
 def _is_there(con: duckdb.DuckDBPyConnection, name: str, column: str, value: Any) -> bool:
-    rows = con.execute(f"SELECT count(*) FROM {table(name)} WHERE {quoted(column)} = ?", [value]).fetchall()
-    return bool(rows[0][0])
+    return bool(con.execute(f"SELECT 1 FROM {table(name)} WHERE {quoted(column)} = ? LIMIT 1", [value]).fetchall())
 
 
 def insert(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:

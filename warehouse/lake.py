@@ -112,6 +112,23 @@ def one_moment(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
         con.rollback()
 
 
+@contextmanager
+def few_rows(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """For statements that look up or add some rows of the platform's own tables: on one thread, each table read once.
+
+    To each of them DuckLake puts five to twenty questions to its catalogue, which two threads answer no sooner than one, with
+    twice the work; and two of DuckDB's optimizers read a table a second time to spare columns of rows that are left out. All
+    of `con` runs like that until the end: nothing that reads many rows within.
+    """
+    with con.cursor() as own:  # of its own, because a transaction that failed takes no SET
+        [(threads, off)] = own.execute("SELECT current_setting('threads'), current_setting('disabled_optimizers')").fetchall()
+        own.execute("SET threads = 1; SET disabled_optimizers = 'late_materialization,top_n_window_elimination'")
+        try:
+            yield
+        finally:
+            own.execute(f"SET threads = {threads}; SET disabled_optimizers = {literal(off)}")
+
+
 def is_ready(workspace: Workspace) -> bool:
     """Whether the lake is there with every table and column that this version of the software keeps."""
     mark = _mark(workspace)

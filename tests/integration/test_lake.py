@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -254,3 +255,30 @@ def test_numbers_of_a_score_are_kept_however_they_are_written(place: Town, numbe
             "SELECT a FROM lake.quality.score WHERE subject = 'digits' ORDER BY CAST(item AS INTEGER)"
         ).fetchall()
     assert [one[0] for one in kept] == [None if a is None else Decimal(a) for a in numbers]
+
+
+def _settings(con: duckdb.DuckDBPyConnection) -> list[tuple[object, ...]]:
+    return con.execute("SELECT current_setting('threads'), current_setting('disabled_optimizers')").fetchall()
+
+
+def test_after_a_look_up_the_connection_has_its_threads_again_even_where_a_transaction_failed(tmp_path: Path) -> None:
+    with duckdb.connect(config={"threads": 2}) as con:
+        con.execute("SET disabled_optimizers = 'top_n'")
+        with lake.few_rows(con), lake.few_rows(con):
+            assert _settings(con)[0][0] == 1
+        assert _settings(con) == [(2, "top_n")]
+        con.execute("CREATE TABLE one (number INTEGER PRIMARY KEY)")
+        con.begin()
+        with pytest.raises(duckdb.ConstraintException), lake.few_rows(con):
+            con.execute("INSERT INTO one VALUES (1), (1)")
+        con.rollback()
+        assert _settings(con) == [(2, "top_n")]
+
+
+def test_a_look_up_of_the_newest_rows_reads_its_table_once(place: Town) -> None:
+    place.drop("market", "shop_20260302.csv", "编号,名称,成立日期\n1,甲,2020-01-02\n")
+    place.run_at(FIRST)
+    newest = "EXPLAIN SELECT batch, header, profile FROM lake.ledger.batch WHERE source = 'market__shop' ORDER BY arrived_at DESC LIMIT 9"
+    with place.run(FIRST) as run, lake.few_rows(run.con):
+        [(_, plan)] = run.con.execute(newest).fetchall()
+    assert plan.count("DUCKLAKE_SCAN") == 1
