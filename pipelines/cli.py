@@ -214,6 +214,10 @@ def trace(
         how = f"same {m.identifier}" if m.identifier else {"alone": "alone", "matched": "matched by likeness"}.get(m.link, m.link)
         probability = "" if m.probability is None else f", probability {m.probability:.4f}"
         print(f"  {m.source}: {place}   [{how}{probability}]")  # noqa: T201
+    if found.clashes:
+        print("kept apart from:")  # noqa: T201
+    for c in found.clashes:
+        print(f"  {c.other_entity}\n      {c.file_name}: {c.en}\n      {c.zh}")  # noqa: T201
 
 
 @app.command("rows")

@@ -56,8 +56,8 @@ def dedupe(run: Run, entity_id: str) -> bool:
     """Link the current rows of every source of an entity. False: nothing changed since the last fusion.
 
     Reads    std.<source> of the batches in force (a source without a new batch keeps its last good data)
-    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet
-    Grain    records: one per surviving row; clusters: one per record
+    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet, clashes.parquet
+    Grain    records: one per surviving row; clusters: one per record; clashes: one per record and identifier in dispute
     Rows     accepted = surviving + superseded
     Again    the same inputs give the same clusters, in whatever order they arrived
     """
@@ -85,9 +85,9 @@ def _dedupe(run: Run, entity: Entity) -> bool:
         con.executemany("INSERT INTO inputs VALUES (?, ?, ?)", [[i.source, i.batch, i.recency] for i in inputs])
         sql = records_sql(run, con, entity, {i.source for i in inputs})
         con.execute(f"CREATE TABLE records AS\n{sql}")
-        linked = link(con, entity, "records", "clusters")
-        for name in ("records", "clusters"):
-            con.execute(f"COPY (FROM {name} ORDER BY _record) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
+        linked = link(con, entity, "records", "clusters", "clashes")
+        for name, order in (("records", "_record"), ("clusters", "_record"), ("clashes", "ALL")):
+            con.execute(f"COPY (FROM {name} ORDER BY {order}) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
         accepted = sum(i.rows for i in inputs)
         surviving = _count(con, "records")
         entities = con.execute("SELECT count(DISTINCT _cluster) FROM clusters").fetchall()[0][0]

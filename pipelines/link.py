@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.entity import Entity, Identifier
-from pipelines import link_groups, link_model
+from pipelines import link_clash, link_groups, link_model
 from pipelines.link_kinds import looks
 from pipelines.link_model import Script
 from warehouse.lake import quoted
@@ -32,7 +32,7 @@ class Links:
     model: Mapping[str, Any] | None  # trained Splink settings; None when nothing was matched by likeness
 
 
-def link(con: duckdb.DuckDBPyConnection, entity: Entity, records: str, out: str) -> Links:
+def link(con: duckdb.DuckDBPyConnection, entity: Entity, records: str, out: str, clashes: str | None = None) -> Links:
     """Group the rows of `records` into entities.
 
     Reads    records: `_record` (unique), `_source`, attributes of the entity, cleaned, invalid identifiers NULL
@@ -40,6 +40,9 @@ def link(con: duckdb.DuckDBPyConnection, entity: Entity, records: str, out: str)
              `_record`, `_cluster` (smallest `_record` of the group), `_link` (alone, identifier, matched),
              `_identifier` (the strongest one that joined it, its attributes joined by +), `_probability` and `_matched_to`
              (the likest record of the same group, for matched ones)
+             clashes, replaced, if given: one row per record and identifier value on which records contradict each other
+             (`pipelines.link_clash`): `_record`, `_identifier`, `_clash` (the smallest record of the value), `_other` (a record
+             it is kept apart from), `_unclear` (it contradicts none of them, and no more can be told)
     Rows     rows of out = rows of records
     Again    the same rows in any order give the same groups
     Raises   ValueError when `_record` is not unique
@@ -53,7 +56,10 @@ def link(con: duckdb.DuckDBPyConnection, entity: Entity, records: str, out: str)
         script = Script(con)
         compared = looks(entity, present)
         identifiers = [i for i in entity.identifiers if set(i.attributes) - i.may_be_blank <= present]
-        wanted = dict.fromkeys([a for i in identifiers for a in i.attributes if a in present] + [v.attribute for v in compared])
+        told = [a for item in entity.clashing for a in item if a in present]
+        wanted = dict.fromkeys(
+            [a for i in identifiers for a in i.attributes if a in present] + [v.attribute for v in compared] + told
+        )
         columns = "".join(f", {quoted(name)}" for name in wanted)
         source = quoted(records)
         if con.execute(f"SELECT count(*) <> count(DISTINCT _record) FROM {source}").fetchall()[0][0]:
@@ -81,6 +87,15 @@ LEFT JOIN {scratch}.best b USING (_n)
 LEFT JOIN {scratch}.all_records other ON other._n = b.other
 ORDER BY r._record""",
         )
+        if clashes:
+            script.run(
+                "clashes",
+                f"""CREATE OR REPLACE TABLE {quoted(clashes)} AS
+SELECT r._record, c.identifier AS _identifier, first._record AS _clash, other._record AS _other, c.unclear AS _unclear
+FROM {scratch}.clashed c JOIN {scratch}.all_records r USING (_n)
+JOIN {scratch}.all_records first ON first._n = c.first JOIN {scratch}.all_records other ON other._n = c.other
+ORDER BY ALL""",
+            )
         return Links(out, tuple(script.statements), model)
     finally:
         with suppress(duckdb.Error):
@@ -95,10 +110,12 @@ def _link(
     present: frozenset[str],
     compared: Sequence[Any],
 ) -> Mapping[str, Any] | None:
-    """Writes grouped (`_n`, `cluster`, `alone`, `name`) and best (`_n`, `other`, `p`)."""
+    """Writes grouped (`_n`, `cluster`, `alone`, `name`), best (`_n`, `other`, `p`), clashed (`_n`, `identifier`, `first`, `other`,
+    `unclear`)."""
     size = script.number("SELECT count(*) FROM all_records")
     codes = [_codes(script, place, i, present, size) for place, i in enumerate(identifiers)]
-    found = link_groups.by_identifier(codes, size)
+    disputes = link_clash.find(script, entity, len(identifiers), present)
+    found = link_groups.by_identifier(codes, size, disputes)
     for identifier, clashes in zip(identifiers, found.clashes, strict=True):
         if clashes:
             script.note(f"{_name(identifier)}: {clashes} values stand on records whose stronger identifiers differ; not followed")
@@ -114,10 +131,27 @@ def _link(
         model = link_model.match(script, entity.match, tuple(compared))
         pairs = script.con.execute(f"SELECT l, r, p FROM scored WHERE p >= {LEAST_LIKENESS} ORDER BY l, r").fetchnumpy()
         left, right, p = (np.asarray(pairs[c]) for c in ("l", "r", "p"))
-        cluster, apart = link_groups.by_likeness(found.group, codes, left, right, p, entity.match.threshold)
+        cluster, apart = link_groups.by_likeness(
+            found.group, found.codes, left, right, p, entity.match.threshold, list(disputes.apart(found.group))
+        )
         if apart:
             script.note(f"{apart} records hang together in groups too large to examine; left apart")
     names = np.array([_name(i) for i in identifiers] + [None], dtype=object)
+    told = link_clash.explain(disputes, cluster)
+    for place, identifier in enumerate(identifiers):
+        if count := sum(p == place for p, _ in disputes.holders):
+            script.note(f"{_name(identifier)}: {count} values stand on records that contradict each other; kept apart")
+    _load(
+        script,
+        "clashed",
+        {
+            "_n": np.array([c.record for c in told], dtype=np.int64),
+            "identifier": pa.array([_name(identifiers[c.place]) for c in told], pa.string()),
+            "first": np.array([disputes.holders[c.place, c.code].records[0] for c in told], dtype=np.int64),
+            "other": np.array([c.other for c in told], dtype=np.int64),
+            "unclear": np.array([c.unclear for c in told], dtype=bool),
+        },
+    )
     alone = np.bincount(cluster, minlength=size)[cluster] == 1 if size else np.zeros(0, dtype=bool)
     _load(
         script,

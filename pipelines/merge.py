@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import duckdb
 
 from catalog.entity import Attribute, Entity
+from pipelines.clash import clash_sql, name_senders
 from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
 from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key
@@ -16,7 +17,7 @@ from pipelines.errors import StageError
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
 from warehouse.lake import PARQUET, literal, quoted
-from warehouse.tables import Columns
+from warehouse.tables import TABLES, Columns
 
 ORIGIN: Columns = {
     "_entity": "VARCHAR", "attribute": "VARCHAR", "_record": "VARCHAR", "_source": "VARCHAR", "_batch": "VARCHAR",
@@ -36,6 +37,7 @@ def merge(run: Run, entity_id: str) -> None:
     Writes   base.<entity>          one row per entity
              base.<entity>__origin  one row per filled field: source, batch, sheet, row, and why this one
              base.<entity>__member  one row per surviving record: the entity it stands in, and what linked it
+             quality.clash          the entity's rows: records that share an identifier and were kept apart for all that
     Rows     each surviving record stands in exactly one entity, checked before the commit
     Again    the same inputs give the same rows; a staged fusion that was committed is not committed twice, and where
              nothing is staged any more, another run has merged it
@@ -58,9 +60,10 @@ def _merge(run: Run, entity: Entity) -> None:
     }
     with working(run) as con:
         set_digest_key(con, run.workspace)
-        for name in ("records", "clusters"):
+        for name in ("records", "clusters", "clashes"):
             con.execute(f"CREATE VIEW {name} AS FROM read_parquet({literal(str(place / f'{name}.parquet'))})")
         _ranks(con, entity, [s for s, _ in fusion.inputs])
+        name_senders(run, con, [b for _, b in fusion.inputs])
         statements = [("entity of each record", assigned_sql(entity)), ("best value of each field", chosen_sql(entity))]
         con.execute(f"CREATE TEMP TABLE assigned AS\n{statements[0][1]}")
         con.execute(f"CREATE TEMP TABLE chosen AS\n{statements[1][1]}")
@@ -70,6 +73,11 @@ def _merge(run: Run, entity: Entity) -> None:
             con.execute(f"COPY (\n{sql}\n) TO {literal(str(path))} {PARQUET}")
             files[table] = (columns, path)
             statements.append((table, sql))
+        if con.execute("FROM clashes LIMIT 1").fetchall():
+            path = run.workspace.new_file("quality.clash", fusion.fusion.replace("#", "-"))
+            con.execute(f"COPY (\n{clash_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
+            files["quality.clash"] = (TABLES["quality.clash"][1], path)
+            statements.append(("quality.clash", clash_sql(entity)))
         surviving, placed, entities = con.execute(
             "SELECT (SELECT count(*) FROM records), (SELECT count(DISTINCT _record) FROM assigned), count(*) FROM chosen"
         ).fetchall()[0]
@@ -87,7 +95,8 @@ def _merge(run: Run, entity: Entity) -> None:
     commit(run.con, run.workspace, Commit(
         absent=("ledger.fusion", "fusion", fusion.fusion),
         files=files,
-        replace=frozenset(files),
+        replace=frozenset(outputs),
+        delete={"quality.clash": ("entity", entity_id)},
         rows={
             "ledger.fusion": [{
                 "fusion": fusion.fusion, "entity": entity_id, "entity_hash": fusion.entity_hash,
@@ -108,23 +117,27 @@ def _merge(run: Run, entity: Entity) -> None:
 
 def golden_columns(entity: Entity) -> Columns:
     kinds = {a.name: "VARCHAR" if a.digest else SQL_TYPES[a.type] for a in entity.attributes}
-    return {"_entity": "VARCHAR", **kinds, "_records": "BIGINT", "_sources": "BIGINT"}
+    return {"_entity": "VARCHAR", **kinds, "_records": "BIGINT", "_sources": "BIGINT", "_clash": "BOOLEAN"}
 
 
 def assigned_sql(entity: Entity) -> str:
-    """The entity id of each record: a keyed digest of the strongest identifier the cluster has, else of its first record."""
+    """The entity id of each record: a keyed digest of the strongest identifier the cluster has, else of its first record.
+
+    Two that were kept apart share an identifier, which therefore names neither."""
     seeds = []
     for identifier in entity.identifiers:
         present = " AND ".join(f"{quoted(n)} IS NOT NULL" for n in identifier.attributes if n not in identifier.may_be_blank)
         text = " || chr(31) || ".join(f"coalesce(CAST({quoted(n)} AS VARCHAR), '')" for n in identifier.attributes)
         name = literal("+".join(identifier.attributes))
-        seeds.append(f"min({name} || chr(30) || {text}) FILTER ({present or 'TRUE'})")
+        seeds.append(f"min({name} || chr(30) || {text}) FILTER (({present or 'TRUE'}) AND NOT _clash)")
     seed = f"coalesce({', '.join([*seeds, 'c._cluster'])})"
     return (
-        "SELECT r.*, c._cluster, c._link, c._identifier, c._probability, c._matched_to, e._entity\n"
+        "SELECT r.*, c._cluster, c._link, c._identifier, c._probability, c._matched_to, e._entity, e._clash\n"
         "FROM records AS r JOIN clusters AS c USING (_record)\n"
-        f"JOIN (\n  SELECT c._cluster, left({digest_sql(literal(entity.id) + ' || chr(29) || ' + seed)}, 32) AS _entity\n"
-        "  FROM records AS r JOIN clusters AS c USING (_record) GROUP BY c._cluster\n) AS e ON e._cluster = c._cluster"
+        f"JOIN (\n  SELECT c._cluster, left({digest_sql(literal(entity.id) + ' || chr(29) || ' + seed)}, 32) AS _entity, bool_or(_clash) AS _clash\n"
+        "  FROM records AS r JOIN clusters AS c USING (_record) JOIN (\n"
+        "    SELECT _record, _record IN (SELECT _record FROM clashes) AS _clash FROM records\n  ) USING (_record)\n"
+        "  GROUP BY c._cluster\n) AS e ON e._cluster = c._cluster"
     )
 
 
@@ -141,7 +154,7 @@ def chosen_sql(entity: Entity) -> str:
     """One row per entity; per attribute the value with its place. Order: authority, fresh before stale, newest, then value."""
     fields = ",\n  ".join(_chosen(a) for a in entity.attributes)
     return (
-        f"SELECT _entity,\n  {fields},\n  count(*) AS _records, count(DISTINCT t._source) AS _sources\n"
+        f"SELECT _entity,\n  {fields},\n  count(*) AS _records, count(DISTINCT t._source) AS _sources, bool_or(t._clash) AS _clash\n"
         "FROM assigned AS t JOIN authority USING (_source)\nGROUP BY _entity"
     )
 
@@ -166,7 +179,7 @@ def _chosen(attribute: Attribute) -> str:
 
 def golden_sql(entity: Entity) -> str:
     fields = ", ".join(f"{quoted(a.name)}.v AS {quoted(a.name)}" for a in entity.attributes)
-    return f"SELECT _entity, {fields}, _records, _sources FROM chosen ORDER BY _entity"
+    return f"SELECT _entity, {fields}, _records, _sources, _clash FROM chosen ORDER BY _entity"
 
 
 def origin_sql(entity: Entity) -> str:

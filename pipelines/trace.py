@@ -47,11 +47,25 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Clash:
+    """Another row that carries an identifier of this record, contradicts it, and was therefore kept apart."""
+
+    file_name: str
+    row: int
+    other_entity: str
+    other_file_name: str
+    other_row: int
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True)
 class Trace:
     entity: str
     entity_id: str
     fields: tuple[Field, ...]
     members: tuple[Member, ...]
+    clashes: tuple[Clash, ...] = ()
 
 
 def trace(run: Run, entity_id: str, wanted: str, *, reveal: bool = False) -> Trace:
@@ -77,7 +91,10 @@ def trace(run: Run, entity_id: str, wanted: str, *, reveal: bool = False) -> Tra
         raise NotFound(f"no {entity_id} has an id that begins with `{wanted}`, nor that identifier")
     if len(found) > 1:
         raise NotFound(f"`{wanted}` fits several: {', '.join(i[:12] for i in found[:5])}; give more of the id")
-    return Trace(entity_id, found[0], _fields(run, entity_id, found[0], reveal), _members(run, entity_id, found[0]))
+    one = found[0]
+    return Trace(
+        entity_id, one, _fields(run, entity_id, one, reveal), _members(run, entity_id, one), _clashes(run, entity_id, one)
+    )
 
 
 def _fields(run: Run, entity_id: str, one: str, reveal: bool) -> tuple[Field, ...]:
@@ -144,3 +161,12 @@ def _members(run: Run, entity_id: str, one: str) -> tuple[Member, ...]:
         mended = tuple((name, line) for name, line, _ in origin.mended)
         members.append(Member(source, origin.file_name, sheet, row, link, identifier, probability, mended))
     return tuple(sorted(members, key=lambda m: (m.source, m.file_name, m.row)))
+
+
+def _clashes(run: Run, entity_id: str, one: str) -> tuple[Clash, ...]:
+    rows = run.con.execute(
+        'SELECT file_name, "row", other_entity, other_file_name, other_row, message_zh, message_en FROM lake.quality.clash '
+        "WHERE entity = ? AND _entity = ? ORDER BY ALL",
+        [entity_id, one],
+    ).fetchall()
+    return tuple(Clash(*row) for row in rows)
