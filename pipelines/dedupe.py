@@ -144,13 +144,27 @@ def _count(con: duckdb.DuckDBPyConnection, name: str) -> int:
 
 
 def last_fusion(run: Run, entity: str) -> tuple[str | None, int]:
-    """Hash of the inputs, and number, of the newest committed fusion; (None, 0) before the first."""
+    """Hash of the inputs, and number, of the newest committed fusion; (None, 0) before the first.
+
+    A warehouse that is rebuilt counts on from where the archive says that the former one was (`pipelines.identity`)."""
     rows = run.con.execute(
         "SELECT inputs_hash, CAST(split_part(fusion, '#', 2) AS INTEGER) AS n FROM lake.ledger.fusion WHERE entity = ? "
         "ORDER BY n DESC LIMIT 1",
         [entity],
     ).fetchall()
-    return (rows[0][0], rows[0][1]) if rows else (None, 0)
+    return (rows[0][0], rows[0][1]) if rows else (None, journalled(run.workspace, entity))
+
+
+def is_fused(run: Run, entity: str) -> bool:
+    """Whether this warehouse has a fusion of the entity."""
+    return bool(run.con.execute("SELECT 1 FROM lake.ledger.fusion WHERE entity = ? LIMIT 1", [entity]).fetchall())
+
+
+def journalled(workspace: Workspace, entity: str) -> int:
+    """The newest fusion whose ids stand whole in the archive; 0 where none does."""
+    folder = workspace.archive / "entities" / entity
+    found = [int(p.name.split(".")[0]) for p in folder.glob("[0-9]*.members.parquet")]
+    return max((n for n in found if (folder / f"{n}.changes.parquet").is_file()), default=0)
 
 
 def _inputs(run: Run, entity: Entity) -> list[Input]:

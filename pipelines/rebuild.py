@@ -27,7 +27,8 @@ def rebuild(run: Run, into: Path, step: Callable[[int, int], None] = lambda done
     sources among themselves as their gates compared them (`in_order`), then merge every entity once.
 
     The archive is linked (copied where the file system cannot), the digest key is copied: the same tables come out,
-    but for the count of fusions, since only the last one is made again.
+    but for the fusions before the last, since only that one is made again; the ids of golden records and what became of
+    them are taken over from the archive.
     Each drop is read under the contract it was processed under, archived with it; so a source whose contract has left
     the catalogue has its raw, std and ledger rows again. Entities, code tables and policies are those of the catalogue
     of today: such a source feeds no entity any more, as in the old workspace from its next fusion on.

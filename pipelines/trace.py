@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipelines.changes import Change, history, redirects
 from pipelines.dedupe import digest_sql, set_digest_key
 from pipelines.errors import NotFound
 from pipelines.mend import origin_of
@@ -66,10 +67,13 @@ class Trace:
     fields: tuple[Field, ...]
     members: tuple[Member, ...]
     clashes: tuple[Clash, ...] = ()
+    redirected: tuple[Change, ...] = ()  # how an old id that was asked for led here
+    history: tuple[Change, ...] = ()
 
 
 def trace(run: Run, entity_id: str, wanted: str, *, reveal: bool = False) -> Trace:
-    """The golden record whose id begins with `wanted`, or that carries it in an attribute of an identifier.
+    """The golden record whose id begins with `wanted`, or that carries it in an attribute of an identifier, or into which the
+    one with that id was merged.
 
     Personal values are masked unless `reveal`. Raises NotFound with what to try, also where several records fit.
     """
@@ -87,13 +91,22 @@ def trace(run: Run, entity_id: str, wanted: str, *, reveal: bool = False) -> Tra
     found = [
         r[0] for r in run.con.execute(f"SELECT _entity FROM {table} WHERE {' OR '.join(tests)} LIMIT 6", [wanted]).fetchall()
     ]
+    way = () if found else redirects(run, entity_id, wanted)
+    if way:
+        found = [str(way[-1].other)]
     if not found:
         raise NotFound(f"no {entity_id} has an id that begins with `{wanted}`, nor that identifier")
     if len(found) > 1:
         raise NotFound(f"`{wanted}` fits several: {', '.join(i[:12] for i in found[:5])}; give more of the id")
     one = found[0]
     return Trace(
-        entity_id, one, _fields(run, entity_id, one, reveal), _members(run, entity_id, one), _clashes(run, entity_id, one)
+        entity_id,
+        one,
+        _fields(run, entity_id, one, reveal),
+        _members(run, entity_id, one),
+        _clashes(run, entity_id, one),
+        way,
+        history(run, entity_id, one),
     )
 
 

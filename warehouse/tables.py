@@ -91,6 +91,21 @@ TABLES: Mapping[str, tuple[str, Columns]] = {
             "model": "VARCHAR",
         },
     ),
+    "ledger.entity_change": (
+        "one row per thing that a fusion did to the id of a golden record, or to its values: created, changed, merged, split, restored, ended",
+        {
+            "entity": "VARCHAR",
+            "number": "INTEGER",
+            "recorded_at": "TIMESTAMPTZ",
+            "_entity": "VARCHAR",
+            "change": "VARCHAR",
+            "other": "VARCHAR",
+            "attributes": "VARCHAR[]",
+            "held": "VARCHAR[]",
+            "reason_zh": "VARCHAR",
+            "reason_en": "VARCHAR",
+        },
+    ),
     "quarantine.row": (
         "one row per refused row, as it was sent",
         {
