@@ -8,7 +8,6 @@ from typing import Any
 import duckdb
 
 from catalog.entity import Entity, Identifier
-from catalog.registry import Catalog
 from pipelines.dedupe import digest_sql
 from pipelines.run import Run
 from quality.finding import Kind, kinds, masked_sql
@@ -20,11 +19,9 @@ def name_senders(run: Run, con: duckdb.DuckDBPyConnection, batches: Sequence[str
     con.execute(
         "CREATE TEMP TABLE senders (source VARCHAR, zh VARCHAR, en VARCHAR); CREATE TEMP TABLE files (batch VARCHAR, file_name VARCHAR)"
     )
-    catalog: Catalog = run.catalog
-    con.executemany(
-        "INSERT INTO senders VALUES (?, ?, ?)",
-        [[c.id, c.department.zh, c.department.en] for c in catalog.contracts.values()],
-    )
+    titles = run.catalog.department_titles()
+    senders = [[c.id, *titles[c.department.id]] for c in run.catalog.contracts.values()]
+    con.executemany("INSERT INTO senders VALUES (?, ?, ?)", senders)
     names = dict(run.con.execute("SELECT batch, file_name FROM lake.ledger.batch").fetchall())
     con.executemany("INSERT INTO files VALUES (?, ?)", [[b, names[b]] for b in sorted(set(batches))])
 
