@@ -213,9 +213,13 @@ def trace(
     for m in found.members:
         place = f"{m.file_name}, " + (f"sheet {m.sheet}, " if m.sheet else "") + f"row {m.row}"
         place += "".join(f", mended in {name} row {row}" for name, row in m.mended_in)
-        how = f"same {m.identifier}" if m.identifier else {"alone": "alone", "matched": "matched by likeness"}.get(m.link, m.link)
+        how = (
+            f"same {m.identifier}"
+            if m.identifier
+            else {"alone": "alone", "matched": "matched by likeness", "decided": "decided by people"}.get(m.link, m.link)
+        )
         probability = "" if m.probability is None else f", probability {m.probability:.4f}"
-        print(f"  {m.source}: {place}   [{how}{probability}]")  # noqa: T201
+        print(f"  {m.source}: {place}   [{how}{probability}]\n      record {m.record}")  # noqa: T201
     if found.clashes:
         print("kept apart from:")  # noqa: T201
     for k in found.clashes:

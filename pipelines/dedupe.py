@@ -71,7 +71,9 @@ def _dedupe(run: Run, entity: Entity) -> bool:
     inputs = _inputs(run, entity)
     if not inputs:
         return False
-    inputs_hash = hashlib.sha256(json.dumps([entity.hash, *[(i.source, i.batch) for i in inputs]]).encode()).hexdigest()
+    decisions = run.catalog.decisions.get(entity.id, ())
+    decided = [d.model_dump(mode="json", include={"must_link", "cannot_link"}) for d in decisions]
+    inputs_hash = hashlib.sha256(json.dumps([entity.hash, *decided, *[(i.source, i.batch) for i in inputs]]).encode()).hexdigest()
     last, number = last_fusion(run, entity.id)
     if last == inputs_hash:
         return False
@@ -85,7 +87,7 @@ def _dedupe(run: Run, entity: Entity) -> bool:
         con.executemany("INSERT INTO inputs VALUES (?, ?, ?)", [[i.source, i.batch, i.recency] for i in inputs])
         sql = records_sql(run, con, entity, {i.source for i in inputs})
         con.execute(f"CREATE TABLE records AS\n{sql}")
-        linked = link(con, entity, "records", "clusters", "clashes")
+        linked = link(con, entity, "records", "clusters", "clashes", decisions)
         for name, order in (("records", "_record"), ("clusters", "_record"), ("clashes", "ALL")):
             con.execute(f"COPY (FROM {name} ORDER BY {order}) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
         accepted = sum(i.rows for i in inputs)

@@ -82,30 +82,42 @@ class Clashed:
     unclear: bool
 
 
-def find(script: Script, entity: Entity, identifiers: int, present: frozenset[str]) -> Disputes:
-    """The identifier values of the tables identifier_0, identifier_1 ... whose records contradict each other.
+def find(
+    script: Script, entity: Entity, identifiers: int, present: frozenset[str], forbidden: Sequence[tuple[int, int]] = ()
+) -> Disputes:
+    """The identifier values of the tables identifier_0, identifier_1 ... whose records contradict each other, or are kept apart by
+    people: `forbidden`, pairs of records, smaller first.
 
     Reads    all_records (`_n`, attributes), identifier_<place> (`_n`, `code`)
     Writes   doubtful, profiles, contradictions (scratch)
     Cost     one aggregate per identifier; what follows looks only at values on which all of `clash` vary
     """
     items = [tuple(a for a in item if a in present) for item in entity.clashing]
-    if not items or not all(items) or not identifiers:
-        return Disputes()
+    if not all(items):
+        items = []
+    if not (items or forbidden) or not identifiers:
+        return Disputes(forbidden=forbidden)
     attributes = [a for item in items for a in item]
     for signature, body in {**MACROS, **DIFFERENCES}.items():
         script.run(f"macro {signature}", f"CREATE OR REPLACE MACRO {signature} AS {body}")
     first = ["coalesce(" + ", ".join(f"CAST({quoted(a)} AS VARCHAR)" for a in item) + ")" for item in items]
-    varies = " AND ".join(f"min({f}) <> max({f})" for f in first)
-    forms = ", ".join(f"{_form(entity, a)} AS {quoted(a)}" for a in attributes)
+    varies = " AND ".join(f"min({f}) <> max({f})" for f in first) or "false"
+    forms = "".join(f", {_form(entity, a)} AS {quoted(a)}" for a in attributes)
+    script.con.execute("CREATE TABLE forbidden (_n BIGINT, other BIGINT)")
+    if forbidden:
+        script.con.executemany("INSERT INTO forbidden VALUES (?, ?)", [list(p) for p in forbidden])
+    # a record that people keep apart from another speaks for itself alone
+    script.run("records kept apart", "CREATE TABLE lone AS SELECT _n FROM forbidden UNION SELECT other FROM forbidden")
     parts = [
-        f"SELECT {place} AS place, code, _n, {forms}\nFROM identifier_{place} JOIN all_records USING (_n)\n"
-        f"WHERE code IN (SELECT code FROM identifier_{place} JOIN all_records USING (_n) GROUP BY code HAVING {varies})"
+        f"SELECT {place} AS place, code, _n, lone._n AS _lone{forms}\n"
+        f"FROM identifier_{place} JOIN all_records USING (_n) LEFT JOIN lone USING (_n)\n"
+        f"WHERE code IN (SELECT code FROM identifier_{place} JOIN all_records USING (_n) GROUP BY code HAVING {varies})\n"
+        f"  OR code IN (SELECT code FROM identifier_{place} JOIN lone USING (_n) GROUP BY code HAVING count(*) > 1)"
         for place in range(identifiers)
     ]
     script.run("records of identifiers on which names and dates vary", "CREATE TABLE doubtful AS\n" + "\nUNION ALL\n".join(parts))
-    listed = ", ".join(quoted(a) for a in attributes)
-    given = " OR ".join(f"{quoted(a)} IS NOT NULL" for a in attributes)
+    listed = ", ".join(["_lone", *(quoted(a) for a in attributes)])
+    given = " OR ".join(["_lone IS NOT NULL", *(f"{quoted(a)} IS NOT NULL" for a in attributes)])
     script.run(
         "what they say, numbered",
         f"CREATE TABLE profiles AS SELECT place, code, _n, {listed},\n"
@@ -118,13 +130,14 @@ def find(script: Script, entity: Entity, identifiers: int, present: frozenset[st
 WITH each AS (SELECT DISTINCT place, code, profile, {listed} FROM profiles WHERE profile IS NOT NULL),
 few AS (SELECT * FROM each QUALIFY count(*) OVER (PARTITION BY place, code) <= {MOST_PROFILES}),
 pairs AS (
-  SELECT DISTINCT l.profile AS l, r.profile AS r, {", ".join(f"{d} AS d{i}" for i, d in enumerate(differs))}
+  SELECT DISTINCT l.profile AS l, r.profile AS r, l._lone AS l_lone, r._lone AS r_lone{"".join(f", {d} AS d{i}" for i, d in enumerate(differs))}
   FROM few AS l JOIN few AS r USING (place, code) WHERE l.profile < r.profile)
-SELECT l, r, coalesce({" AND ".join(f"d{i}" for i in range(len(items)))}, false) AS clash,
-  {" + ".join(f"CASE d{i} WHEN false THEN 1 WHEN true THEN -1 ELSE 0 END" for i in range(len(items)))} AS agreement
+SELECT l, r, coalesce({" AND ".join(f"d{i}" for i in range(len(items))) or "false"}, false) OR EXISTS (
+    FROM forbidden AS f WHERE f._n = least(l_lone, r_lone) AND f.other = greatest(l_lone, r_lone)) AS clash,
+  {" + ".join(f"CASE d{i} WHEN false THEN 1 WHEN true THEN -1 ELSE 0 END" for i in range(len(items))) or "0"} AS agreement
 FROM pairs""",
     )
-    return _disputes(script)
+    return _disputes(script, forbidden)
 
 
 def _form(entity: Entity, attribute: str) -> str:
@@ -149,7 +162,7 @@ def _differs(entity: Entity, item: Sequence[str]) -> str:
     return f"CASE WHEN {' AND '.join(given)} THEN {' AND '.join(tests)} END"
 
 
-def _disputes(script: Script) -> Disputes:
+def _disputes(script: Script, forbidden: Sequence[tuple[int, int]]) -> Disputes:
     pairs = {
         (int(a), int(b)): (bool(c), int(n)) for a, b, c, n in script.ask("SELECT l, r, clash, agreement FROM contradictions")
     }
@@ -169,7 +182,8 @@ SELECT place, code, true AS crowded FROM crowded UNION ALL SELECT place, code, f
     ).fetchall()
     for place, code, crowded, records, profiles in rows:
         holders[place, code] = Holders(np.asarray(records, dtype=np.int64), np.asarray(profiles, dtype=np.int64), crowded)
-    return Disputes(holders, frozenset(k for k, (clash, _) in pairs.items() if clash), {k: n for k, (_, n) in pairs.items()})
+    clashes = frozenset(k for k, (clash, _) in pairs.items() if clash)
+    return Disputes(holders, clashes, {k: n for k, (_, n) in pairs.items()}, forbidden)
 
 
 def explain(disputes: Disputes, cluster: Any) -> list[Clashed]:

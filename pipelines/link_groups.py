@@ -58,6 +58,23 @@ class Disputes:
     holders: Mapping[tuple[int, int], Holders] = field(default_factory=dict)
     clashes: frozenset[tuple[int, int]] = frozenset()
     agreement: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    forbidden: Sequence[tuple[int, int]] = ()  # pairs of records that people keep apart
+
+    def settled(self, one: Numbers) -> Disputes:
+        """Without the clashes between profiles of records that people made one; `one` is the smallest record of each such group."""
+        same: set[tuple[int, int]] = set()
+        for held in self.holders.values():
+            said: dict[int, set[int]] = {}
+            for g, profile in zip(one[held.records].tolist(), held.profiles.tolist(), strict=True):
+                said.setdefault(g, set()).add(profile)
+            same.update(pair for profiles in said.values() for pair in _pairs(sorted(profiles)))
+        clashes = self.clashes - same
+        holders = {
+            place: held
+            for place, held in self.holders.items()
+            if held.crowded or any(pair in clashes for pair in _pairs(sorted(set(held.profiles.tolist()))))
+        }
+        return Disputes(holders, clashes, {**self.agreement, **dict.fromkeys(same & self.clashes, 2)}, self.forbidden)
 
     def clash(self, a: int, b: int) -> bool:
         return (min(a, b), max(a, b)) in self.clashes
@@ -71,6 +88,7 @@ class Disputes:
             for a, b in _pairs(sorted(where)):
                 if (a, b) in self.clashes:
                     yield from ((g, h) for g in where[a] for h in where[b])
+        yield from ((int(group[a]), int(group[b])) for a, b in self.forbidden)
 
     def sides(self, held: Holders, group: Numbers) -> list[int]:
         """Of each holder the side it is on: its smallest group.
@@ -129,7 +147,9 @@ class Identified:
 NO_DISPUTES = Disputes()
 
 
-def by_identifier(codes: Sequence[Numbers], size: int, disputes: Disputes = NO_DISPUTES) -> Identified:
+def by_identifier(
+    codes: Sequence[Numbers], size: int, disputes: Disputes = NO_DISPUTES, one: Numbers | None = None
+) -> Identified:
     """Join records with the same identifier, strongest identifier first.
 
     `codes` holds one number per record and identifier, -1 where the record has none. A weaker identifier joins groups only
@@ -137,9 +157,9 @@ def by_identifier(codes: Sequence[Numbers], size: int, disputes: Disputes = NO_D
     that clashes like this still joins the records that carry no stronger identifier.
 
     A value in dispute is taken for as many values as it has sides. Where values that are each fine chain two records that
-    clash all the same, none of that chain is followed.
+    clash all the same, none of that chain is followed. `one`: the groups to begin with, as people decided.
     """
-    group = np.arange(size, dtype=np.int64)
+    group = np.arange(size, dtype=np.int64) if one is None else one.copy()
     by = np.full(size, -1, dtype=np.int64)
     clashes = []
     told_apart: list[Numbers] = []

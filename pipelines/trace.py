@@ -37,6 +37,7 @@ class Field:
 class Member:
     """One source row that stands in the entity, and what put it there."""
 
+    record: str  # what `decisions/` call it by
     source: str
     file_name: str
     sheet: str | None
@@ -164,15 +165,15 @@ def _as_sent(run: Run, source: str, batch: str, sheet: str | None, row: int, att
 
 def _members(run: Run, entity_id: str, one: str) -> tuple[Member, ...]:
     rows = run.con.execute(
-        "SELECT _source, _batch, _sheet, _row, _link, _identifier, _probability "
+        "SELECT _record, _source, _batch, _sheet, _row, _link, _identifier, _probability "
         f"FROM lake.base.{quoted(entity_id + '__member')} WHERE _entity = ? ORDER BY ALL",
         [one],
     ).fetchall()
     members = []
-    for source, batch, sheet, row, link, identifier, probability in rows:
+    for record, source, batch, sheet, row, link, identifier, probability in rows:
         origin = origin_of(run, batch, sheet, row)
         mended = tuple((name, line) for name, line, _ in origin.mended)
-        members.append(Member(source, origin.file_name, sheet, row, link, identifier, probability, mended))
+        members.append(Member(record, source, origin.file_name, sheet, row, link, identifier, probability, mended))
     return tuple(sorted(members, key=lambda m: (m.source, m.file_name, m.row)))
 
 
