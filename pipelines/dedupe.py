@@ -163,10 +163,9 @@ def is_fused(run: Run, entity: str) -> bool:
 
 
 def journalled(workspace: Workspace, entity: str) -> int:
-    """The newest fusion whose ids stand whole in the archive; 0 where none does."""
-    folder = workspace.archive / "entities" / entity
-    found = [int(p.name.split(".")[0]) for p in folder.glob("[0-9]*.members.parquet")]
-    return max((n for n in found if (folder / f"{n}.changes.parquet").is_file()), default=0)
+    """The fusion of the former warehouse at whose ids a rebuilt one begins; 0 in one that was not rebuilt."""
+    mark = workspace.archive / "entities" / entity / "rebuilt_from"
+    return int(mark.read_text()) if mark.is_file() else 0
 
 
 def _inputs(run: Run, entity: Entity) -> list[Input]:

@@ -25,7 +25,7 @@ from catalog.entity import Entity, Identifier
 from pipelines.dedupe import digest_sql, is_fused, journalled
 from pipelines.run import Run
 from warehouse.lake import attach, literal, quoted, table, table_columns
-from warehouse.layout import Workspace, sync_file, sync_folder
+from warehouse.layout import Workspace, sync_file, sync_folder, write_atomically
 from warehouse.tables import TABLES
 
 CHANGES = "ledger.entity_change"
@@ -93,6 +93,18 @@ def keep(workspace: Workspace, entity: str, number: int, changes: Path, members:
             sync_file(part)
         part.replace(folder / f"{number}.{name}.parquet")
     sync_folder(folder)
+
+
+def begin_from_archive(workspace: Workspace) -> None:
+    """Let the first fusion of each entity in a rebuilt warehouse begin at the ids that the archive knows.
+
+    A mark, because a first fusion that was killed between archive and commit leaves the same files: it is simply done again.
+    """
+    for folder in sorted((workspace.archive / "entities").glob("*")):
+        found = [int(p.name.split(".")[0]) for p in folder.glob("[0-9]*.members.parquet")]
+        whole = [n for n in found if (folder / f"{n}.changes.parquet").is_file()]
+        if whole:
+            write_atomically(folder / "rebuilt_from", str(max(whole)).encode())
 
 
 def tidy(workspace: Workspace, entity: str, number: int) -> None:

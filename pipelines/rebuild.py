@@ -17,6 +17,7 @@ from pipelines.collect import stage
 from pipelines.errors import NotFound
 from pipelines.flow import fuse
 from pipelines.gate import gate
+from pipelines.identity import begin_from_archive
 from pipelines.receipt import deliver
 from pipelines.run import Run, open_run
 from warehouse.layout import Workspace
@@ -41,6 +42,7 @@ def rebuild(run: Run, into: Path, step: Callable[[int, int], None] = lambda done
     shutil.copytree(old.archive, target.archive, copy_function=_link, ignore=shutil.ignore_patterns(".*"))
     (target.root / "secrets").mkdir(mode=0o700, parents=True)
     shutil.copy2(old.root / "secrets" / "digest.key", target.root / "secrets" / "digest.key")
+    begin_from_archive(target)
     drops = in_order([d for source in archive.sources(target) for d in archive.drops(target, source)])
     with open_run(run.id, run.now, target.root, run.catalog.root) as new:
         for done, drop in enumerate(drops):

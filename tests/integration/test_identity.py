@@ -196,13 +196,22 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("where", ["pipelines.merge.keep", "pipelines.merge.commit", "pipelines.merge.tidy"])
+@pytest.mark.parametrize(
+    ("where", "first"),
+    [
+        ("pipelines.merge.keep", False),
+        ("pipelines.merge.commit", False),
+        ("pipelines.merge.commit", True),
+        ("pipelines.merge.tidy", True),
+    ],
+)
 def test_a_merge_that_dies_before_or_after_its_commit_is_done_once(
-    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, where: str, first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quiet, struck = Street(tmp_path / "quiet"), Street(tmp_path / "struck")
     for street in (quiet, struck):
-        street.next(["R1,S1,甲店", "R2,S2,乙店"], ["T1,S3,1"])
+        if not first:
+            street.next(["R1,S1,甲店", "R2,S2,乙店"], ["T1,S3,1"])
         street.land(["R1,S1,甲店", "R2,S9,乙店"], ["T1,S1,1"])
         with street.run() as run:
             for source in run.catalog.contracts:
