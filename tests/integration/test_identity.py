@@ -192,6 +192,18 @@ def test_a_rebuilt_warehouse_has_the_same_ids_and_knows_what_became_of_the_old_o
     assert street.ids()["S3"] == old["S8"]
 
 
+def test_an_id_that_is_not_what_the_ledger_says_is_found(street: Street) -> None:
+    one = street.next(["R1,S1,甲店", "R2,S2,乙店"])["S1"]
+    with street.run() as run:
+        run.con.execute(
+            "INSERT INTO lake.ledger.entity_change BY NAME "
+            "SELECT * REPLACE (2 AS number, 'merged' AS change, 'nobody' AS other) FROM lake.ledger.entity_change WHERE _entity = ?",
+            [one],
+        )
+        told = " ".join(p.what for p in verify(run))
+    assert f"{one} is golden, the ledger says merged" in told and "nobody, which the ledger does not know" in told
+
+
 class Killed(Exception):
     pass
 
