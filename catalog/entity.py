@@ -33,6 +33,11 @@ class Attribute(Model):
     digest: bool = Field(False, description="the golden record keeps a keyed digest, never the plain value")
     authority: Names | None = Field(None, description="source ids or patterns, best first; default: the entity's")
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether people see its values masked, in messages, logs and reports."""
+        return self.personal or self.digest or self.grade in ("G3", "G4")
+
     @field_validator("name")
     @classmethod
     def _is_a_name(cls, value: str) -> str:
@@ -92,6 +97,11 @@ class Entity(Model):
     library: str | None = Field(None, description="the base library it belongs to, such as population")
     identifiers: tuple[Annotated[Identifier, BeforeValidator(_identifier, json_schema_input_type=str | list[str])], ...] = ()
     match: Match | None = None
+    clash: tuple[Block, ...] | None = Field(
+        None,
+        description="records of one identifier that differ in earnest in all of these are not merged; a list holds attributes that "
+        "may stand for each other, such as name and former name; default: the first name and the first date; `[]`: never",
+    )
     authority: Names = Field(description="source ids or patterns (`nhc__*`), best first, for every attribute without its own")
     attributes: tuple[Attribute, ...] = Field(min_length=1)
 
@@ -102,6 +112,9 @@ class Entity(Model):
             if names.count(name) > 1:
                 raise ValueError(f"attribute `{name}` is given twice")
         used = [n for i in self.identifiers for n in i.attributes]
+        used += [n for names_ in self.clash or () for n in names_]
+        if self.clash and len(self.clash) < 2:
+            raise ValueError("`clash` needs two attributes or more: one that differs alone is settled by the authority order")
         if self.match:
             used += [c.attribute for c in self.match.compare] + [n for b in self.match.block for n in b]
         for name in used:
@@ -113,6 +126,15 @@ class Entity(Model):
 
     def attribute(self, name: str) -> Attribute:
         return next(a for a in self.attributes if a.name == name)
+
+    @property
+    def clashing(self) -> tuple[tuple[str, ...], ...]:
+        """`clash`, or what stands for it: the first name and the first date among the attributes; empty where one is lacking."""
+        if self.clash is not None:
+            return self.clash
+        names = [a.name for a in self.attributes if a.kind in ("person_name", "organisation_name")]
+        dates = [a.name for a in self.attributes if a.kind == "date" or a.type == "date"]
+        return ((names[0],), (dates[0],)) if names and dates else ()
 
     def rank(self, attribute: str, source: str) -> int:
         """Place of `source` in the authority order of `attribute`, 1 the best; sources not named come last."""

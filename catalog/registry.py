@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from catalog.contract import Contract, load_contract
+from catalog.decision import Decision, load_decisions
 from catalog.entity import Entity, load_entity
 from catalog.waiver import Waiver, load_waivers
 from catalog.yaml_file import CatalogError, nearest
@@ -22,7 +23,8 @@ SHIPPED = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Catalog:
-    """A folder with `sources/`, `entities/` and, where the user has any, code tables in `standards/` and `waivers/`."""
+    """A folder with `sources/`, `entities/` and, where the user has any, code tables in `standards/`, `waivers/` and
+    `decisions/`."""
 
     root: Path
 
@@ -66,6 +68,11 @@ class Catalog:
         """The waivers of one source, read alone as its contract is."""
         path = self.root / "waivers" / f"{source}.yaml"
         return load_waivers(path) if path.is_file() else ()
+
+    @cached_property
+    def decisions(self) -> Mapping[str, tuple[Decision, ...]]:
+        """Entity -> what people decided about its records, for every file in `decisions/`."""
+        return self._load("decisions", load_decisions)
 
     def entity(self, entity: str) -> Entity:
         if entity not in self.entities:

@@ -198,6 +198,8 @@ def trace(
     if json_:
         _say(asdict(found))
         return
+    for c in found.redirected:
+        print(f"{c.entity_id} is merged into {c.other} since fusion {c.number}: {c.en} {c.zh}")  # noqa: T201
     print(f"{found.entity} {found.entity_id}")  # noqa: T201
     for f in found.fields:
         print(f"  {f.attribute} = {f.value}   [{f.status}, {f.values_seen} value(s) seen]")  # noqa: T201
@@ -211,9 +213,45 @@ def trace(
     for m in found.members:
         place = f"{m.file_name}, " + (f"sheet {m.sheet}, " if m.sheet else "") + f"row {m.row}"
         place += "".join(f", mended in {name} row {row}" for name, row in m.mended_in)
-        how = f"same {m.identifier}" if m.identifier else {"alone": "alone", "matched": "matched by likeness"}.get(m.link, m.link)
+        how = (
+            f"same {m.identifier}"
+            if m.identifier
+            else {"alone": "alone", "matched": "matched by likeness", "decided": "decided by people"}.get(m.link, m.link)
+        )
         probability = "" if m.probability is None else f", probability {m.probability:.4f}"
-        print(f"  {m.source}: {place}   [{how}{probability}]")  # noqa: T201
+        print(f"  {m.source}: {place}   [{how}{probability}]\n      record {m.record}")  # noqa: T201
+    if found.clashes:
+        print("kept apart from:")  # noqa: T201
+    for k in found.clashes:
+        print(f"  {k.other_entity}\n      {k.file_name}: {k.en}\n      {k.zh}")  # noqa: T201
+    print("what became of it:")  # noqa: T201
+    for c in found.history:
+        whose = "" if c.entity_id == found.entity_id else f"{c.entity_id[:12]} "
+        print(f"  fusion {c.number}, {c.recorded_at.isoformat(timespec='seconds')}: {whose}{c.change}: {c.en} {c.zh}")  # noqa: T201
+
+
+@app.command("changes")
+def changes_(
+    entity: Annotated[str, typer.Argument(help="Entity, such as legal_entity.")],
+    since: Annotated[str, typer.Option(help="A fusion number (`upto` of the last answer) or an instant.")] = "0",
+    limit: Annotated[int | None, typer.Option(min=1, help="About so many: whole fusions only, at least one.")] = None,
+    json_: Json = False,
+) -> None:
+    """What happened to golden records and their ids since a fusion: created, changed, merged, split, restored, ended."""
+    from dataclasses import asdict
+
+    from pipelines.changes import changes
+
+    number = since.rpartition("#")[2]
+    with _run() as run:
+        found = changes(run, entity, int(number) if number.isdecimal() else _aware(since), limit)
+    if json_:
+        _say(asdict(found))
+        return
+    for c in found.changes:
+        to = f" {'->' if c.change == 'merged' else '<-'} {c.other}" if c.other else ""
+        print(f"{c.number}  {c.recorded_at.isoformat(timespec='seconds')}  {c.entity_id}  {c.change}{to}: {c.en} {c.zh}")  # noqa: T201
+    print(f"{len(found.changes)} changes; next time: dmp changes {entity} --since {found.upto}")  # noqa: T201
 
 
 @app.command("rows")

@@ -20,7 +20,7 @@ from quality.gx import check_expectation
 def check(catalog: Catalog) -> list[str]:
     """Every problem as one line; an empty list means sound."""
     problems: list[str] = []
-    for load in (lambda: catalog.contracts, lambda: catalog.entities):
+    for load in (lambda: catalog.contracts, lambda: catalog.entities, lambda: catalog.decisions):
         try:
             load()
         except CatalogError as error:
@@ -55,6 +55,11 @@ def check(catalog: Catalog) -> list[str]:
                 if types.get(c.name, "text") not in ("text", c.type) and (c.type, types[c.name]) != ("integer", "number")
             ]
     problems += waiver_problems(catalog)
+    problems += [
+        f"{catalog.root / 'decisions' / entity}.yaml: no entity `{entity}`{nearest(entity, list(catalog.entities))}"
+        for entity in catalog.decisions
+        if entity not in catalog.entities
+    ]
     for entity in catalog.entities.values():
         if not catalog.sources_of(entity.id):
             problems.append(

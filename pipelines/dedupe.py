@@ -56,8 +56,8 @@ def dedupe(run: Run, entity_id: str) -> bool:
     """Link the current rows of every source of an entity. False: nothing changed since the last fusion.
 
     Reads    std.<source> of the batches in force (a source without a new batch keeps its last good data)
-    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet
-    Grain    records: one per surviving row; clusters: one per record
+    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet, clashes.parquet
+    Grain    records: one per surviving row; clusters: one per record; clashes: one per record and identifier in dispute
     Rows     accepted = surviving + superseded
     Again    the same inputs give the same clusters, in whatever order they arrived
     """
@@ -71,7 +71,9 @@ def _dedupe(run: Run, entity: Entity) -> bool:
     inputs = _inputs(run, entity)
     if not inputs:
         return False
-    inputs_hash = hashlib.sha256(json.dumps([entity.hash, *[(i.source, i.batch) for i in inputs]]).encode()).hexdigest()
+    decisions = run.catalog.decisions.get(entity.id, ())
+    decided = [d.model_dump(mode="json", include={"must_link", "cannot_link"}) for d in decisions]
+    inputs_hash = hashlib.sha256(json.dumps([entity.hash, *decided, *[(i.source, i.batch) for i in inputs]]).encode()).hexdigest()
     last, number = last_fusion(run, entity.id)
     if last == inputs_hash:
         return False
@@ -85,9 +87,9 @@ def _dedupe(run: Run, entity: Entity) -> bool:
         con.executemany("INSERT INTO inputs VALUES (?, ?, ?)", [[i.source, i.batch, i.recency] for i in inputs])
         sql = records_sql(run, con, entity, {i.source for i in inputs})
         con.execute(f"CREATE TABLE records AS\n{sql}")
-        linked = link(con, entity, "records", "clusters")
-        for name in ("records", "clusters"):
-            con.execute(f"COPY (FROM {name} ORDER BY _record) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
+        linked = link(con, entity, "records", "clusters", "clashes", decisions)
+        for name, order in (("records", "_record"), ("clusters", "_record"), ("clashes", "ALL")):
+            con.execute(f"COPY (FROM {name} ORDER BY {order}) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
         accepted = sum(i.rows for i in inputs)
         surviving = _count(con, "records")
         entities = con.execute("SELECT count(DISTINCT _cluster) FROM clusters").fetchall()[0][0]
@@ -144,13 +146,26 @@ def _count(con: duckdb.DuckDBPyConnection, name: str) -> int:
 
 
 def last_fusion(run: Run, entity: str) -> tuple[str | None, int]:
-    """Hash of the inputs, and number, of the newest committed fusion; (None, 0) before the first."""
+    """Hash of the inputs, and number, of the newest committed fusion; (None, 0) before the first.
+
+    A warehouse that is rebuilt counts on from where the archive says that the former one was (`pipelines.identity`)."""
     rows = run.con.execute(
         "SELECT inputs_hash, CAST(split_part(fusion, '#', 2) AS INTEGER) AS n FROM lake.ledger.fusion WHERE entity = ? "
         "ORDER BY n DESC LIMIT 1",
         [entity],
     ).fetchall()
-    return (rows[0][0], rows[0][1]) if rows else (None, 0)
+    return (rows[0][0], rows[0][1]) if rows else (None, journalled(run.workspace, entity))
+
+
+def is_fused(run: Run, entity: str) -> bool:
+    """Whether this warehouse has a fusion of the entity."""
+    return bool(run.con.execute("SELECT 1 FROM lake.ledger.fusion WHERE entity = ? LIMIT 1", [entity]).fetchall())
+
+
+def journalled(workspace: Workspace, entity: str) -> int:
+    """The fusion of the former warehouse at whose ids a rebuilt one begins; 0 in one that was not rebuilt."""
+    mark = workspace.archive / "entities" / entity / "rebuilt_from"
+    return int(mark.read_text()) if mark.is_file() else 0
 
 
 def _inputs(run: Run, entity: Entity) -> list[Input]:

@@ -11,8 +11,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from catalog.decision import Decision, together
 from catalog.entity import Entity, Identifier
-from pipelines import link_groups, link_model
+from pipelines import link_clash, link_groups, link_model
 from pipelines.link_kinds import looks
 from pipelines.link_model import Script
 from warehouse.lake import quoted
@@ -32,14 +33,26 @@ class Links:
     model: Mapping[str, Any] | None  # trained Splink settings; None when nothing was matched by likeness
 
 
-def link(con: duckdb.DuckDBPyConnection, entity: Entity, records: str, out: str) -> Links:
+def link(
+    con: duckdb.DuckDBPyConnection,
+    entity: Entity,
+    records: str,
+    out: str,
+    clashes: str | None = None,
+    decisions: Sequence[Decision] = (),
+) -> Links:
     """Group the rows of `records` into entities.
 
     Reads    records: `_record` (unique), `_source`, attributes of the entity, cleaned, invalid identifiers NULL
     Writes   out, replaced: one row per record, ordered by `_record`
-             `_record`, `_cluster` (smallest `_record` of the group), `_link` (alone, identifier, matched),
+             `_record`, `_cluster` (smallest `_record` of the group), `_link` (alone, identifier, decided, matched),
              `_identifier` (the strongest one that joined it, its attributes joined by +), `_probability` and `_matched_to`
              (the likest record of the same group, for matched ones)
+             clashes, replaced, if given: one row per record and identifier value on which records contradict each other
+             (`pipelines.link_clash`): `_record`, `_identifier`, `_clash` (the smallest record of the value), `_other` (a record
+             it is kept apart from), `_unclear` (it contradicts none of them, and no more can be told)
+    Obeys    decisions: what they must link is one whatever else is known, what they cannot link is never one. Those they name that are
+             not among the records are passed over
     Rows     rows of out = rows of records
     Again    the same rows in any order give the same groups
     Raises   ValueError when `_record` is not unique
@@ -53,7 +66,10 @@ def link(con: duckdb.DuckDBPyConnection, entity: Entity, records: str, out: str)
         script = Script(con)
         compared = looks(entity, present)
         identifiers = [i for i in entity.identifiers if set(i.attributes) - i.may_be_blank <= present]
-        wanted = dict.fromkeys([a for i in identifiers for a in i.attributes if a in present] + [v.attribute for v in compared])
+        told = [a for item in entity.clashing for a in item if a in present]
+        wanted = dict.fromkeys(
+            [a for i in identifiers for a in i.attributes if a in present] + [v.attribute for v in compared] + told
+        )
         columns = "".join(f", {quoted(name)}" for name in wanted)
         source = quoted(records)
         if con.execute(f"SELECT count(*) <> count(DISTINCT _record) FROM {source}").fetchall()[0][0]:
@@ -64,16 +80,17 @@ def link(con: duckdb.DuckDBPyConnection, entity: Entity, records: str, out: str)
             f"SELECT row_number() OVER (ORDER BY _record) - 1 AS _n, _record{columns} FROM {source} ORDER BY _n",
         )
         con.execute(f"USE {scratch}")
-        model = _link(script, entity, identifiers, present, compared)
+        model = _link(script, entity, identifiers, present, compared, decisions)
         con.execute(f"USE {quoted(database, schema)}")
         script.run(
             "clusters",
             f"""CREATE OR REPLACE TABLE {quoted(out)} AS
 SELECT r._record, first._record AS _cluster,
-  CASE WHEN g.alone THEN 'alone' WHEN g.name IS NOT NULL THEN 'identifier' ELSE 'matched' END AS _link,
+  CASE WHEN g.alone THEN 'alone' WHEN g.name IS NOT NULL THEN 'identifier'
+    WHEN g.decided THEN 'decided' ELSE 'matched' END AS _link,
   g.name AS _identifier,
-  CASE WHEN g.name IS NULL THEN b.p END AS _probability,
-  CASE WHEN g.name IS NULL THEN other._record END AS _matched_to
+  CASE WHEN g.name IS NULL AND NOT g.decided THEN b.p END AS _probability,
+  CASE WHEN g.name IS NULL AND NOT g.decided THEN other._record END AS _matched_to
 FROM {scratch}.all_records r
 JOIN {scratch}.grouped g USING (_n)
 JOIN {scratch}.all_records first ON first._n = g.cluster
@@ -81,6 +98,15 @@ LEFT JOIN {scratch}.best b USING (_n)
 LEFT JOIN {scratch}.all_records other ON other._n = b.other
 ORDER BY r._record""",
         )
+        if clashes:
+            script.run(
+                "clashes",
+                f"""CREATE OR REPLACE TABLE {quoted(clashes)} AS
+SELECT r._record, c.identifier AS _identifier, first._record AS _clash, other._record AS _other, c.unclear AS _unclear
+FROM {scratch}.clashed c JOIN {scratch}.all_records r USING (_n)
+JOIN {scratch}.all_records first ON first._n = c.first JOIN {scratch}.all_records other ON other._n = c.other
+ORDER BY ALL""",
+            )
         return Links(out, tuple(script.statements), model)
     finally:
         with suppress(duckdb.Error):
@@ -94,11 +120,15 @@ def _link(
     identifiers: Sequence[Identifier],
     present: frozenset[str],
     compared: Sequence[Any],
+    decisions: Sequence[Decision],
 ) -> Mapping[str, Any] | None:
-    """Writes grouped (`_n`, `cluster`, `alone`, `name`) and best (`_n`, `other`, `p`)."""
+    """Writes grouped (`_n`, `cluster`, `alone`, `name`), best (`_n`, `other`, `p`), clashed (`_n`, `identifier`, `first`, `other`,
+    `unclear`)."""
     size = script.number("SELECT count(*) FROM all_records")
     codes = [_codes(script, place, i, present, size) for place, i in enumerate(identifiers)]
-    found = link_groups.by_identifier(codes, size)
+    one, forbidden = _decided(script, decisions, size)
+    disputes = link_clash.find(script, entity, len(identifiers), present, forbidden).settled(one)
+    found = link_groups.by_identifier(codes, size, disputes, one)
     for identifier, clashes in zip(identifiers, found.clashes, strict=True):
         if clashes:
             script.note(f"{_name(identifier)}: {clashes} values stand on records whose stronger identifiers differ; not followed")
@@ -114,10 +144,27 @@ def _link(
         model = link_model.match(script, entity.match, tuple(compared))
         pairs = script.con.execute(f"SELECT l, r, p FROM scored WHERE p >= {LEAST_LIKENESS} ORDER BY l, r").fetchnumpy()
         left, right, p = (np.asarray(pairs[c]) for c in ("l", "r", "p"))
-        cluster, apart = link_groups.by_likeness(found.group, codes, left, right, p, entity.match.threshold)
+        cluster, apart = link_groups.by_likeness(
+            found.group, found.codes, left, right, p, entity.match.threshold, list(disputes.apart(found.group))
+        )
         if apart:
             script.note(f"{apart} records hang together in groups too large to examine; left apart")
     names = np.array([_name(i) for i in identifiers] + [None], dtype=object)
+    told = link_clash.explain(disputes, cluster)
+    for place, identifier in enumerate(identifiers):
+        if count := sum(p == place for p, _ in disputes.holders):
+            script.note(f"{_name(identifier)}: {count} values stand on records that contradict each other; kept apart")
+    _load(
+        script,
+        "clashed",
+        {
+            "_n": np.array([c.record for c in told], dtype=np.int64),
+            "identifier": pa.array([_name(identifiers[c.place]) for c in told], pa.string()),
+            "first": np.array([disputes.holders[c.place, c.code].records[0] for c in told], dtype=np.int64),
+            "other": np.array([c.other for c in told], dtype=np.int64),
+            "unclear": np.array([c.unclear for c in told], dtype=bool),
+        },
+    )
     alone = np.bincount(cluster, minlength=size)[cluster] == 1 if size else np.zeros(0, dtype=bool)
     _load(
         script,
@@ -127,6 +174,7 @@ def _link(
             "node": found.group,
             "cluster": cluster,
             "alone": alone,
+            "decided": np.bincount(one, minlength=size)[one] > 1 if size else alone,
             "name": pa.array(names[found.by], pa.string()),
         },
     )
@@ -139,6 +187,31 @@ WHERE a.cluster = b.cluster AND a.node <> b.node
 QUALIFY row_number() OVER (PARTITION BY _n ORDER BY p DESC, other) = 1""",
     )
     return model
+
+
+def _decided(script: Script, decisions: Sequence[Decision], size: int) -> tuple[link_groups.Numbers, list[tuple[int, int]]]:
+    """Of each record the smallest one that people made it one with, and the pairs that they keep apart."""
+    one = np.arange(size, dtype=np.int64)
+    named = sorted({r for d in decisions for r in d.records})
+    if not named:
+        return one, []
+    script.con.execute("CREATE TABLE decided AS SELECT unnest($1) AS _record", [named])
+    number = dict(script.ask("SELECT _record, _n FROM all_records JOIN decided USING (_record)"))
+    script.note(f"{len(decisions)} decisions name {len(named)} records; {len(named) - len(number)} of them are not in force")
+    groups: dict[str, list[int]] = {}
+    for record, first in together(decisions).items():
+        if record in number:
+            groups.setdefault(first, []).append(number[record])
+    for members in groups.values():
+        one[members] = min(members)
+    apart = {
+        tuple(sorted((number[a], number[b])))
+        for d in decisions
+        for i, a in enumerate(d.cannot_link)
+        for b in d.cannot_link[i + 1 :]
+        if a in number and b in number
+    }
+    return one, [(a, b) for a, b in sorted(apart)]
 
 
 def _name(identifier: Identifier) -> str:

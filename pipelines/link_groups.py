@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,29 +39,137 @@ def _smallest_member(label: Numbers) -> Numbers:
 
 
 @dataclass(frozen=True)
+class Holders:
+    """The records (ascending) that hold one identifier value in dispute, and the profile of each: what it says of itself, -1 nothing."""
+
+    records: Numbers
+    profiles: Numbers
+    crowded: bool = False  # too many profiles: they were not compared, and all count as contradicting each other
+
+
+@dataclass(frozen=True)
+class Disputes:
+    """Identifier values, as (place, code), whose records contradict each other; see `pipelines.link_clash`.
+
+    `clashes` are pairs of profiles (smaller first) that cannot be one entity; `agreement` says of pairs in how many attributes
+    they agree, less those in which they contradict each other.
+    """
+
+    holders: Mapping[tuple[int, int], Holders] = field(default_factory=dict)
+    clashes: frozenset[tuple[int, int]] = frozenset()
+    agreement: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    forbidden: Sequence[tuple[int, int]] = ()  # pairs of records that people keep apart
+
+    def settled(self, one: Numbers) -> Disputes:
+        """Without the clashes between profiles of records that people made one; `one` is the smallest record of each such group."""
+        same: set[tuple[int, int]] = set()
+        for held in self.holders.values():
+            said: dict[int, set[int]] = {}
+            for g, profile in zip(one[held.records].tolist(), held.profiles.tolist(), strict=True):
+                said.setdefault(g, set()).add(profile)
+            same.update(pair for profiles in said.values() for pair in _pairs(sorted(profiles)))
+        clashes = self.clashes - same
+        holders = {
+            place: held
+            for place, held in self.holders.items()
+            if held.crowded or any(pair in clashes for pair in _pairs(sorted(set(held.profiles.tolist()))))
+        }
+        return Disputes(holders, clashes, {**self.agreement, **dict.fromkeys(same & self.clashes, 2)}, self.forbidden)
+
+    def clash(self, a: int, b: int) -> bool:
+        return (min(a, b), max(a, b)) in self.clashes
+
+    def apart(self, group: Numbers) -> Iterator[tuple[int, int]]:
+        """Pairs of groups that hold clashing records; the same group twice where it holds both."""
+        for held in self.holders.values():
+            where: dict[int, set[int]] = {}
+            for g, profile in zip(group[held.records].tolist(), held.profiles.tolist(), strict=True):
+                where.setdefault(profile, set()).add(g)
+            for a, b in _pairs(sorted(where)):
+                if (a, b) in self.clashes:
+                    yield from ((g, h) for g in where[a] for h in where[b])
+        yield from ((int(group[a]), int(group[b])) for a, b in self.forbidden)
+
+    def sides(self, held: Holders, group: Numbers) -> list[int]:
+        """Of each holder the side it is on: its smallest group.
+
+        Groups that say the same are one side. Those that clash with another join whom they agree with more than they contradict,
+        best first, and never whom they clash with. The others, which say too little to clash, join the one side they agree with;
+        where that is none, or more than one, they stay by themselves. The same for any order of records.
+        """
+        groups = group[held.records].tolist()
+        said: dict[int, set[int]] = {}
+        for g, profile in zip(groups, held.profiles.tolist(), strict=True):
+            said.setdefault(g, set()).update({profile} - {-1})
+        first: dict[frozenset[int], int] = {}
+        side = {g: first.setdefault(frozenset(said[g]), g) if said[g] else g for g in sorted(said)}
+        if held.crowded:
+            return [side[g] for g in groups]
+        voices = {g: profiles for profiles, g in first.items()}
+        clashing = [g for g in voices if any(self._clash(voices[g], voices[h]) for h in voices if h != g)]
+        joined = {g: [g] for g in clashing}
+        for agreement, a, b in sorted((-self._agree(voices[a], voices[b]), a, b) for a, b in _pairs(clashing)):
+            x, y = (next(s for s, members in joined.items() if g in members) for g in (a, b))
+            if agreement < 0 and x != y and all(self._agree(voices[m], voices[n]) > 0 for m in joined[x] for n in joined[y]):
+                joined[min(x, y)] += joined.pop(max(x, y))
+        for g in voices:
+            if g not in clashing:
+                fitting = [s for s, members in joined.items() if all(self._agree(voices[g], voices[m]) > 0 for m in members)]
+                if len(fitting) == 1:
+                    first[voices[g]] = fitting[0]
+        first |= {voices[m]: s for s, members in joined.items() for m in members}
+        return [first[frozenset(said[g])] if said[g] else g for g in groups]
+
+    def _clash(self, these: Iterable[int], those: Iterable[int]) -> bool:
+        return any(self.clash(p, q) for p in these for q in those)
+
+    def _agree(self, these: Iterable[int], those: Iterable[int]) -> int:
+        """How well two groups agree; they do not at all where they clash."""
+        if self._clash(these, those):
+            return -1
+        return max(2 if p == q else self.agreement.get((min(p, q), max(p, q)), 0) for p in these for q in those)
+
+
+def _pairs(items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    return ((a, b) for i, a in enumerate(items) for b in items[i + 1 :])
+
+
+@dataclass(frozen=True)
 class Identified:
     """Per record: the smallest record of its group, and the strongest identifier (by place, -1 none) that put it there."""
 
     group: Numbers
     by: Numbers
     clashes: tuple[int, ...]  # per identifier, values not followed because stronger identifiers disagree
+    codes: tuple[Numbers, ...]  # as given, but a value in dispute is another value on each side
 
 
-def by_identifier(codes: Sequence[Numbers], size: int) -> Identified:
+NO_DISPUTES = Disputes()
+
+
+def by_identifier(
+    codes: Sequence[Numbers], size: int, disputes: Disputes = NO_DISPUTES, one: Numbers | None = None
+) -> Identified:
     """Join records with the same identifier, strongest identifier first.
 
     `codes` holds one number per record and identifier, -1 where the record has none. A weaker identifier joins groups only
     where at most one of them carries each stronger identifier: two carriers were not joined by it, so they differ. A value
     that clashes like this still joins the records that carry no stronger identifier.
+
+    A value in dispute is taken for as many values as it has sides. Where values that are each fine chain two records that
+    clash all the same, none of that chain is followed. `one`: the groups to begin with, as people decided.
     """
-    group = np.arange(size, dtype=np.int64)
+    group = np.arange(size, dtype=np.int64) if one is None else one.copy()
     by = np.full(size, -1, dtype=np.int64)
     clashes = []
-    for place, code in enumerate(codes):
+    told_apart: list[Numbers] = []
+    for place, given in enumerate(codes):
+        code = _by_side(place, given, group, disputes)
+        told_apart.append(code)
         held = np.flatnonzero(code >= 0)
         pairs = np.unique(np.stack([group[held], code[held]], axis=1), axis=0)
         groups, values = pairs[:, 0], pairs[:, 1] if len(pairs) else pairs[:, 0]
-        carries = [_any(group, stronger >= 0, size) for stronger in codes[:place]]
+        carries = [_any(group, stronger >= 0, size) for stronger in told_apart[:place]]
         weak_only = ~np.any(carries, axis=0) if carries else np.ones(size, dtype=bool)
         clean = _clean(values, groups, carries)
         follow = clean[values] | weak_only[groups] if len(values) else np.zeros(0, dtype=bool)
@@ -70,6 +179,8 @@ def by_identifier(codes: Sequence[Numbers], size: int) -> Identified:
         clashes.append(len(np.unique(values[~(clean[values] & fine)])) if len(groups) else 0)
         follow &= fine | weak_only[groups]
         bridged = _bridge(size, groups[follow], values[follow])
+        chained = [g for g, other in disputes.apart(bridged[group]) if g == other]
+        bridged = np.where(np.isin(bridged, chained), np.arange(size), bridged)
         if len(groups):
             # who was joined by this very identifier: another record of the new group holds the same value
             new_group = bridged[group]
@@ -78,7 +189,19 @@ def by_identifier(codes: Sequence[Numbers], size: int) -> Identified:
             joined = held[count[inverse.reshape(-1)] > 1]
             by[joined] = np.where(by[joined] < 0, place, by[joined])
             group = new_group
-    return Identified(group, by, tuple(clashes))
+    return Identified(group, by, tuple(clashes), tuple(told_apart))
+
+
+def _by_side(place: int, code: Numbers, group: Numbers, disputes: Disputes) -> Numbers:
+    """The values of one identifier, those in dispute replaced by a new value for each side."""
+    result = code.copy()
+    following = int(code.max(initial=-1)) + 1
+    for (where, _), held in disputes.holders.items():
+        if where == place:
+            _, side = np.unique(disputes.sides(held, group), return_inverse=True)
+            result[held.records] = following + side.reshape(-1)
+            following += len(held.records)
+    return result
 
 
 def _any(group: Numbers, has: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
@@ -107,9 +230,16 @@ def _bridge(size: int, groups: Numbers, values: Numbers) -> Numbers:
 
 
 def by_likeness(
-    group: Numbers, codes: Sequence[Numbers], left: Numbers, right: Numbers, likeness: Shares, threshold: float
+    group: Numbers,
+    codes: Sequence[Numbers],
+    left: Numbers,
+    right: Numbers,
+    likeness: Shares,
+    threshold: float,
+    apart: Sequence[tuple[int, int]] = (),
 ) -> tuple[Numbers, int]:
-    """Join groups whose records are alike; never two that differ in the strongest identifier both have.
+    """Join groups whose records are alike; never two that differ in the strongest identifier both have, nor two of `apart`
+    (pairs of `group`), be it through a third.
 
     `left`, `right`, `likeness` are the compared pairs of records. Groups that hang together by pairs at or above `threshold`
     are examined together and joined by average linkage, so that one lucky pair does not chain two entities.
@@ -146,13 +276,15 @@ def by_likeness(
         carrying = np.unique(node[code >= 0])
         carriers = np.maximum(carriers, np.bincount(component[carrying], minlength=len(nodes)))
     label = component.copy()
+    forbidden = _places(nodes, apart)
     # complete and without two carriers of one identifier: nothing to decide
     doubtful = (sizes > 1) & ((like < sizes * (sizes - 1) / 2) | (carriers > 1))
+    doubtful[[component[x] for x, others in forbidden.items() if any(component[x] == component[y] for y in others)]] = True
     held = [_held(node, code, doubtful[component[node]]) for code in codes]
     for c in np.flatnonzero(doubtful):
         mine = members[first_member[c] : first_member[c + 1]]
         pairs = slice(first_pair[c], first_pair[c + 1])
-        label[mine] = mine[_average_linkage(mine, a[pairs], b[pairs], p[pairs], held)]
+        label[mine] = mine[_average_linkage(mine, a[pairs], b[pairs], p[pairs], held, forbidden)]
     return _smallest_member(label[node]), unexamined
 
 
@@ -175,7 +307,24 @@ def _held(node: Numbers, code: Numbers, wanted: npt.NDArray[np.bool_]) -> dict[i
     return result
 
 
-def _average_linkage(mine: Numbers, a: Numbers, b: Numbers, p: Shares, held: Sequence[dict[int, set[int]]]) -> Numbers:
+def _places(nodes: Numbers, apart: Sequence[tuple[int, int]]) -> dict[int, set[int]]:
+    """Of each node of `apart` those that it may never stand with."""
+    result: dict[int, set[int]] = {}
+    if apart:
+        for x, y in np.searchsorted(nodes, np.asarray(apart, dtype=np.int64)).tolist():
+            result.setdefault(x, set()).add(y)
+            result.setdefault(y, set()).add(x)
+    return result
+
+
+def _average_linkage(
+    mine: Numbers,
+    a: Numbers,
+    b: Numbers,
+    p: Shares,
+    held: Sequence[dict[int, set[int]]],
+    forbidden: Mapping[int, set[int]],
+) -> Numbers:
     """For each of `mine` (sorted), the place in `mine` of the first member of its group."""
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
@@ -192,6 +341,11 @@ def _average_linkage(mine: Numbers, a: Numbers, b: Numbers, p: Shares, held: Seq
                 if undecided[k, other] and not values[int(mine[k])] & values[int(mine[other])]:
                     distance[k, other] = distance[other, k] = apart
                 undecided[k, other] = False
+    place = {m: k for k, m in enumerate(mine.tolist())}
+    for m, k in place.items():
+        for other in forbidden.get(m, ()):
+            if other in place:
+                distance[k, place[other]] = distance[place[other], k] = apart
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), "average")
     return _smallest_member(np.asarray(fcluster(tree, 1 - MEAN_LIKENESS, "distance"), dtype=np.int64))

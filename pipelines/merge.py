@@ -9,14 +9,16 @@ from collections.abc import Sequence
 import duckdb
 
 from catalog.entity import Attribute, Entity
+from pipelines.clash import clash_sql, name_senders
 from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
 from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key
 from pipelines.errors import StageError
+from pipelines.identity import CHANGES, changes_sql, keep, name_clusters, read_before, tidy
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
 from warehouse.lake import PARQUET, literal, quoted
-from warehouse.tables import Columns
+from warehouse.tables import TABLES, Columns
 
 ORIGIN: Columns = {
     "_entity": "VARCHAR", "attribute": "VARCHAR", "_record": "VARCHAR", "_source": "VARCHAR", "_batch": "VARCHAR",
@@ -26,6 +28,7 @@ ORIGIN: Columns = {
 MEMBER: Columns = {
     "_record": "VARCHAR", "_entity": "VARCHAR", "_source": "VARCHAR", "_batch": "VARCHAR", "_sheet": "VARCHAR",
     "_row": "BIGINT", "_link": "VARCHAR", "_identifier": "VARCHAR", "_probability": "DOUBLE", "_matched_to": "VARCHAR",
+    "_anchors": "VARCHAR[]",
 }  # fmt: skip
 
 
@@ -36,6 +39,8 @@ def merge(run: Run, entity_id: str) -> None:
     Writes   base.<entity>          one row per entity
              base.<entity>__origin  one row per filled field: source, batch, sheet, row, and why this one
              base.<entity>__member  one row per surviving record: the entity it stands in, and what linked it
+             ledger.entity_change   what this fusion did to ids and values, kept in the archive too (`pipelines.identity`)
+             quality.clash          the entity's rows: records that share an identifier and were kept apart for all that
     Rows     each surviving record stands in exactly one entity, checked before the commit
     Again    the same inputs give the same rows; a staged fusion that was committed is not committed twice, and where
              nothing is staged any more, another run has merged it
@@ -51,6 +56,11 @@ def _merge(run: Run, entity: Entity) -> None:
     entity_id = entity.id
     place = folder(run.workspace, entity_id)
     fusion = load(run.workspace, entity_id)
+    number = int(fusion.fusion.split("#")[1])
+    if run.con.execute("SELECT 1 FROM lake.ledger.fusion WHERE fusion = ?", [fusion.fusion]).fetchall():
+        tidy(run.workspace, entity_id, number)  # committed by a run that was killed right after
+        shutil.rmtree(place, ignore_errors=True)
+        return
     outputs = {
         f"base.{entity_id}": (golden_columns(entity), golden_sql(entity)),
         f"base.{entity_id}__origin": (ORIGIN, origin_sql(entity)),
@@ -58,18 +68,41 @@ def _merge(run: Run, entity: Entity) -> None:
     }
     with working(run) as con:
         set_digest_key(con, run.workspace)
-        for name in ("records", "clusters"):
+        for name in ("records", "clusters", "clashes"):
             con.execute(f"CREATE VIEW {name} AS FROM read_parquet({literal(str(place / f'{name}.parquet'))})")
         _ranks(con, entity, [s for s, _ in fusion.inputs])
-        statements = [("entity of each record", assigned_sql(entity)), ("best value of each field", chosen_sql(entity))]
-        con.execute(f"CREATE TEMP TABLE assigned AS\n{statements[0][1]}")
-        con.execute(f"CREATE TEMP TABLE chosen AS\n{statements[1][1]}")
+        name_senders(run, con, [b for _, b in fusion.inputs])
+        before = read_before(run, con, entity)
+        statements = name_clusters(con, entity)
+        statements += [("entity of each record", ASSIGNED_SQL), ("best value of each field", chosen_sql(entity))]
+        con.execute(f"CREATE TEMP TABLE assigned AS\n{ASSIGNED_SQL}")
+        con.execute(f"CREATE TEMP TABLE chosen AS\n{chosen_sql(entity)}")
         files = {}
         for table, (columns, sql) in outputs.items():
             path = run.workspace.new_file(table, fusion.fusion.replace("#", "-"))
             con.execute(f"COPY (\n{sql}\n) TO {literal(str(path))} {PARQUET}")
             files[table] = (columns, path)
             statements.append((table, sql))
+        golden, columns = files[f"base.{entity_id}"][1], TABLES[CHANGES][1]
+        con.execute(f"CREATE TEMP VIEW new_golden AS FROM read_parquet({literal(str(golden))})")
+        if not before.golden:
+            con.execute("CREATE TEMP VIEW old_golden AS FROM new_golden WHERE false")
+        con.execute("SET VARIABLE number = $1", [number])
+        con.execute("SET VARIABLE recorded_at = $1::TIMESTAMPTZ", [run.now])
+        changes = changes_sql(entity, frozenset(row[0] for row in con.execute("DESCRIBE old_golden").fetchall()))
+        journal, path = (run.workspace.new_file(CHANGES, fusion.fusion.replace("#", "-")) for _ in range(2))
+        listed = ", ".join(f"CAST({quoted(c)} AS {kind}) AS {quoted(c)}" for c, kind in columns.items())
+        con.execute(f"COPY (SELECT {listed} FROM (\n{changes}\n)) TO {literal(str(journal))} {PARQUET}")
+        statements.append((CHANGES, changes))
+        if before.restored:  # the archive knows what a rebuilt warehouse has not seen
+            everything = f"FROM old_change UNION ALL BY NAME FROM read_parquet({literal(str(journal))})"
+            con.execute(f"COPY ({everything} ORDER BY number, _entity, change) TO {literal(str(path))} {PARQUET}")
+        files[CHANGES] = (columns, path if before.restored else journal)
+        if con.execute("FROM clashes LIMIT 1").fetchall():
+            path = run.workspace.new_file("quality.clash", fusion.fusion.replace("#", "-"))
+            con.execute(f"COPY (\n{clash_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
+            files["quality.clash"] = (TABLES["quality.clash"][1], path)
+            statements.append(("quality.clash", clash_sql(entity)))
         surviving, placed, entities = con.execute(
             "SELECT (SELECT count(*) FROM records), (SELECT count(DISTINCT _record) FROM assigned), count(*) FROM chosen"
         ).fetchall()[0]
@@ -84,10 +117,12 @@ def _merge(run: Run, entity: Entity) -> None:
         "equation": f"{surviving} = {placed} in one of {entities} entities",
     }
     accepted = fusion.stages[0]["rows_in"]
+    keep(run.workspace, entity_id, number, journal, files[f"base.{entity_id}__member"][1])
     commit(run.con, run.workspace, Commit(
         absent=("ledger.fusion", "fusion", fusion.fusion),
         files=files,
-        replace=frozenset(files),
+        replace=frozenset(outputs),
+        delete={"quality.clash": ("entity", entity_id)},
         rows={
             "ledger.fusion": [{
                 "fusion": fusion.fusion, "entity": entity_id, "entity_hash": fusion.entity_hash,
@@ -103,29 +138,17 @@ def _merge(run: Run, entity: Entity) -> None:
             ],
         },
     ))  # fmt: skip
+    tidy(run.workspace, entity_id, number)
     shutil.rmtree(place, ignore_errors=True)
 
 
 def golden_columns(entity: Entity) -> Columns:
     kinds = {a.name: "VARCHAR" if a.digest else SQL_TYPES[a.type] for a in entity.attributes}
-    return {"_entity": "VARCHAR", **kinds, "_records": "BIGINT", "_sources": "BIGINT"}
+    return {"_entity": "VARCHAR", **kinds, "_records": "BIGINT", "_sources": "BIGINT", "_clash": "BOOLEAN"}
 
 
-def assigned_sql(entity: Entity) -> str:
-    """The entity id of each record: a keyed digest of the strongest identifier the cluster has, else of its first record."""
-    seeds = []
-    for identifier in entity.identifiers:
-        present = " AND ".join(f"{quoted(n)} IS NOT NULL" for n in identifier.attributes if n not in identifier.may_be_blank)
-        text = " || chr(31) || ".join(f"coalesce(CAST({quoted(n)} AS VARCHAR), '')" for n in identifier.attributes)
-        name = literal("+".join(identifier.attributes))
-        seeds.append(f"min({name} || chr(30) || {text}) FILTER ({present or 'TRUE'})")
-    seed = f"coalesce({', '.join([*seeds, 'c._cluster'])})"
-    return (
-        "SELECT r.*, c._cluster, c._link, c._identifier, c._probability, c._matched_to, e._entity\n"
-        "FROM records AS r JOIN clusters AS c USING (_record)\n"
-        f"JOIN (\n  SELECT c._cluster, left({digest_sql(literal(entity.id) + ' || chr(29) || ' + seed)}, 32) AS _entity\n"
-        "  FROM records AS r JOIN clusters AS c USING (_record) GROUP BY c._cluster\n) AS e ON e._cluster = c._cluster"
-    )
+ASSIGNED_SQL = """SELECT p.* EXCLUDE (_clash), n._entity, max(p._clash) OVER (PARTITION BY n._entity) AS _clash
+FROM placed AS p JOIN named AS n USING (_cluster)"""
 
 
 def _ranks(con: duckdb.DuckDBPyConnection, entity: Entity, sources: Sequence[str]) -> None:
@@ -141,7 +164,7 @@ def chosen_sql(entity: Entity) -> str:
     """One row per entity; per attribute the value with its place. Order: authority, fresh before stale, newest, then value."""
     fields = ",\n  ".join(_chosen(a) for a in entity.attributes)
     return (
-        f"SELECT _entity,\n  {fields},\n  count(*) AS _records, count(DISTINCT t._source) AS _sources\n"
+        f"SELECT _entity,\n  {fields},\n  count(*) AS _records, count(DISTINCT t._source) AS _sources, bool_or(t._clash) AS _clash\n"
         "FROM assigned AS t JOIN authority USING (_source)\nGROUP BY _entity"
     )
 
@@ -166,7 +189,7 @@ def _chosen(attribute: Attribute) -> str:
 
 def golden_sql(entity: Entity) -> str:
     fields = ", ".join(f"{quoted(a.name)}.v AS {quoted(a.name)}" for a in entity.attributes)
-    return f"SELECT _entity, {fields}, _records, _sources FROM chosen ORDER BY _entity"
+    return f"SELECT _entity, {fields}, _records, _sources, _clash FROM chosen ORDER BY _entity"
 
 
 def origin_sql(entity: Entity) -> str:
@@ -185,6 +208,6 @@ def origin_sql(entity: Entity) -> str:
 
 
 MEMBER_SQL = (
-    'SELECT _record, _entity, _source, "_batch", "_sheet", "_row", _link, _identifier, _probability, _matched_to\n'
+    'SELECT _record, _entity, _source, "_batch", "_sheet", "_row", _link, _identifier, _probability, _matched_to, _anchors\n'
     "FROM assigned ORDER BY _record"
 )

@@ -17,6 +17,7 @@ from pipelines.collect import stage
 from pipelines.errors import NotFound
 from pipelines.flow import fuse
 from pipelines.gate import gate
+from pipelines.identity import begin_from_archive
 from pipelines.receipt import deliver
 from pipelines.run import Run, open_run
 from warehouse.layout import Workspace
@@ -27,7 +28,8 @@ def rebuild(run: Run, into: Path, step: Callable[[int, int], None] = lambda done
     sources among themselves as their gates compared them (`in_order`), then merge every entity once.
 
     The archive is linked (copied where the file system cannot), the digest key is copied: the same tables come out,
-    but for the count of fusions, since only the last one is made again.
+    but for the fusions before the last, since only that one is made again; the ids of golden records and what became of
+    them are taken over from the archive.
     Each drop is read under the contract it was processed under, archived with it; so a source whose contract has left
     the catalogue has its raw, std and ledger rows again. Entities, code tables and policies are those of the catalogue
     of today: such a source feeds no entity any more, as in the old workspace from its next fusion on.
@@ -40,6 +42,7 @@ def rebuild(run: Run, into: Path, step: Callable[[int, int], None] = lambda done
     shutil.copytree(old.archive, target.archive, copy_function=_link, ignore=shutil.ignore_patterns(".*"))
     (target.root / "secrets").mkdir(mode=0o700, parents=True)
     shutil.copy2(old.root / "secrets" / "digest.key", target.root / "secrets" / "digest.key")
+    begin_from_archive(target)
     drops = in_order([d for source in archive.sources(target) for d in archive.drops(target, source)])
     with open_run(run.id, run.now, target.root, run.catalog.root) as new:
         for done, drop in enumerate(drops):

@@ -14,7 +14,7 @@ from catalog.contract import Contract
 from catalog.entity import Entity
 from catalog.waiver import WaiverFile
 from pipelines.rules import rule_catalogue
-from pipelines.waivers import OF_CHECKS
+from pipelines.waivers import OF_CHECKS, OF_FUSIONS
 from quality.expectations import kinds
 from quality.finding import kinds as finding_kinds
 
@@ -47,7 +47,7 @@ def entity_schema() -> str:
 def waiver_schema() -> str:
     """Of `waivers/<source>.yaml`."""
     schema = WaiverFile.model_json_schema(by_alias=True)
-    waivable = [code for code, kind in finding_kinds().items() if kind.severity != "hold" and code not in OF_CHECKS]
+    waivable = [code for code, kind in finding_kinds().items() if kind.severity != "hold" and code not in OF_CHECKS | OF_FUSIONS]
     schema["$defs"]["Waiver"]["properties"]["code"]["anyOf"][0]["enum"] = waivable
     return _text(schema, "Waivers of one source")
 

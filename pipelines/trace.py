@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipelines.changes import Change, history, redirects
 from pipelines.dedupe import digest_sql, set_digest_key
 from pipelines.errors import NotFound
 from pipelines.mend import origin_of
@@ -36,6 +37,7 @@ class Field:
 class Member:
     """One source row that stands in the entity, and what put it there."""
 
+    record: str  # what `decisions/` call it by
     source: str
     file_name: str
     sheet: str | None
@@ -47,15 +49,32 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Clash:
+    """Another row that carries an identifier of this record, contradicts it, and was therefore kept apart."""
+
+    file_name: str
+    row: int
+    other_entity: str
+    other_file_name: str
+    other_row: int
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True)
 class Trace:
     entity: str
     entity_id: str
     fields: tuple[Field, ...]
     members: tuple[Member, ...]
+    clashes: tuple[Clash, ...] = ()
+    redirected: tuple[Change, ...] = ()  # how an old id that was asked for led here
+    history: tuple[Change, ...] = ()
 
 
 def trace(run: Run, entity_id: str, wanted: str, *, reveal: bool = False) -> Trace:
-    """The golden record whose id begins with `wanted`, or that carries it in an attribute of an identifier.
+    """The golden record whose id begins with `wanted`, or that carries it in an attribute of an identifier, or into which the
+    one with that id was merged.
 
     Personal values are masked unless `reveal`. Raises NotFound with what to try, also where several records fit.
     """
@@ -73,11 +92,23 @@ def trace(run: Run, entity_id: str, wanted: str, *, reveal: bool = False) -> Tra
     found = [
         r[0] for r in run.con.execute(f"SELECT _entity FROM {table} WHERE {' OR '.join(tests)} LIMIT 6", [wanted]).fetchall()
     ]
+    way = () if found else redirects(run, entity_id, wanted)
+    if way:
+        found = [str(way[-1].other)]
     if not found:
         raise NotFound(f"no {entity_id} has an id that begins with `{wanted}`, nor that identifier")
     if len(found) > 1:
         raise NotFound(f"`{wanted}` fits several: {', '.join(i[:12] for i in found[:5])}; give more of the id")
-    return Trace(entity_id, found[0], _fields(run, entity_id, found[0], reveal), _members(run, entity_id, found[0]))
+    one = found[0]
+    return Trace(
+        entity_id,
+        one,
+        _fields(run, entity_id, one, reveal),
+        _members(run, entity_id, one),
+        _clashes(run, entity_id, one),
+        way,
+        history(run, entity_id, one),
+    )
 
 
 def _fields(run: Run, entity_id: str, one: str, reveal: bool) -> tuple[Field, ...]:
@@ -134,13 +165,22 @@ def _as_sent(run: Run, source: str, batch: str, sheet: str | None, row: int, att
 
 def _members(run: Run, entity_id: str, one: str) -> tuple[Member, ...]:
     rows = run.con.execute(
-        "SELECT _source, _batch, _sheet, _row, _link, _identifier, _probability "
+        "SELECT _record, _source, _batch, _sheet, _row, _link, _identifier, _probability "
         f"FROM lake.base.{quoted(entity_id + '__member')} WHERE _entity = ? ORDER BY ALL",
         [one],
     ).fetchall()
     members = []
-    for source, batch, sheet, row, link, identifier, probability in rows:
+    for record, source, batch, sheet, row, link, identifier, probability in rows:
         origin = origin_of(run, batch, sheet, row)
         mended = tuple((name, line) for name, line, _ in origin.mended)
-        members.append(Member(source, origin.file_name, sheet, row, link, identifier, probability, mended))
+        members.append(Member(record, source, origin.file_name, sheet, row, link, identifier, probability, mended))
     return tuple(sorted(members, key=lambda m: (m.source, m.file_name, m.row)))
+
+
+def _clashes(run: Run, entity_id: str, one: str) -> tuple[Clash, ...]:
+    rows = run.con.execute(
+        'SELECT file_name, "row", other_entity, other_file_name, other_row, message_zh, message_en FROM lake.quality.clash '
+        "WHERE entity = ? AND _entity = ? ORDER BY ALL",
+        [entity_id, one],
+    ).fetchall()
+    return tuple(Clash(*row) for row in rows)

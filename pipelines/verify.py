@@ -152,6 +152,7 @@ def _entities(run: Run) -> Iterator[str]:
         ).fetchall()[0]
         if twice or homeless or empty:
             yield f"base.{entity}: {twice} records stand in two entities, {homeless} in none; {empty} entities have no record"
+        yield from _ids(run, entity)
         counts = "SELECT rows_surviving, entities FROM lake.ledger.fusion WHERE fusion = ?"
         fusion = f"{entity}#{last_fusion(run, entity)[1]}"
         [(records, entities)] = run.con.execute(
@@ -159,3 +160,29 @@ def _entities(run: Run) -> Iterator[str]:
         ).fetchall()
         if run.con.execute(counts, [fusion]).fetchall() != [(records, entities)]:
             yield f"base.{entity}: {records} records in {entities} entities, which is not what the ledger says of {fusion}"
+
+
+def _ids(run: Run, entity: str) -> Iterator[str]:
+    """Every id in the golden table is in force by the ledger and the other way round, and each redirect leads to one that is known."""
+    known = """WITH last AS (
+  SELECT _entity, change, other FROM lake.ledger.entity_change WHERE entity = ? AND change <> 'changed'
+  QUALIFY row_number() OVER (PARTITION BY _entity ORDER BY number DESC) = 1
+)"""
+    golden = f'SELECT _entity FROM lake.base."{entity}"'
+    wrong = run.con.execute(
+        f"""{known}
+SELECT _entity, 'is golden, the ledger says ' || change FROM last WHERE change IN ('merged', 'ended') AND _entity IN ({golden})
+UNION ALL SELECT _entity, 'is in force by the ledger, and has no golden record' FROM last
+  WHERE change NOT IN ('merged', 'ended') AND _entity NOT IN ({golden})
+UNION ALL SELECT _entity, 'was merged into ' || other || ', which the ledger does not know' FROM last
+  WHERE change = 'merged' AND other NOT IN (SELECT _entity FROM last UNION ALL {golden})
+ORDER BY ALL LIMIT 100""",
+        [entity],
+    ).fetchall()
+    yield from (f"base.{entity}: {one} {what}" for one, what in wrong)
+    for one, times in run.con.execute(
+        "SELECT _entity, count(*) FROM lake.ledger.entity_change WHERE entity = ? AND change IN ('created', 'split') "
+        "GROUP BY _entity HAVING count(*) > 1 ORDER BY ALL LIMIT 100",
+        [entity],
+    ).fetchall():
+        yield f"ledger.entity_change: {one} of {entity} was minted {times} times"

@@ -34,6 +34,9 @@ OF_A_CHECK = "check_failed"
 #: Findings that the gate makes of a check that fails: they go with their check.
 OF_CHECKS = frozenset({OF_A_CHECK, "rows_unlike_before", "sum_unlike_declared", "keys_unlike_declared"})
 
+#: Findings that no batch has: they are made when the records of all sources are brought together.
+OF_FUSIONS = frozenset({"identifier_clash", "identifier_clash_unclear"})
+
 # --- the catalogue --------------------------------------------------------------------------------
 
 
@@ -76,6 +79,12 @@ def _problems(path: Path, waivers: Sequence[Waiver], contract: Contract) -> list
             wrong(at, "code", f"no finding `{waiver.code}`{nearest(waiver.code, list(kinds()))}")
         elif waiver.code in OF_CHECKS:
             wrong(at, "code", f"`{waiver.code}` tells of a check that failed; name the one that is meant: `check: <its id>`")
+        elif waiver.code in OF_FUSIONS:
+            wrong(
+                at,
+                "code",
+                f"`{waiver.code}` is no finding of a batch: it is settled by mending the number, or by `clash:` of the entity",
+            )
         elif waiver.code is not None and kinds()[waiver.code].severity == "hold":
             wrong(at, "code", f"`{waiver.code}` holds the batch, which nobody can waive; have the file sent again")
         if waiver.check is not None and waiver.check not in checks:
