@@ -55,6 +55,10 @@ class CheckLine:
     batches: int
 
 
+#: File, sheet, row, message in Chinese and in English.
+FoundAt = tuple[str, str | None, int | None, str, str]
+
+
 @dataclass(frozen=True)
 class FindingLine:
     """All findings of one code in one column over the window, with examples (values masked where personal)."""
@@ -63,7 +67,15 @@ class FindingLine:
     severity: str
     header: str | None
     count: int
-    examples: tuple[tuple[str, str | None, int | None, str, str], ...]  # file, sheet, row, message_zh, message_en
+    examples: tuple[FoundAt, ...]
+
+
+@dataclass(frozen=True)
+class Clashes:
+    """Rows of a source that carry an identifier of somebody else, by the last fusions: so many, the first ones told."""
+
+    count: int
+    examples: tuple[FoundAt, ...]
 
 
 #: Batches whose checks are summed up under one name: the batches of a source in a window, or in a month.
@@ -132,6 +144,17 @@ def findings(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[str, list[F
         (source, FindingLine(code, severity, header, n, tuple((e["f"], e["s"], e["r"], e["z"], e["e"]) for e in some)))
         for source, code, severity, header, n, some in rows
     )
+
+
+def clashes(con: duckdb.DuckDBPyConnection) -> dict[str, Clashes]:
+    """Source -> its rows that clash with another's; none where no identifier is in dispute."""
+    rows = con.execute(
+        """SELECT source, count(DISTINCT _record), arg_min(
+          struct_pack(f := file_name, s := sheet, r := "row", z := message_zh, e := message_en),
+          struct_pack(b := batch, s := coalesce(sheet, ''), r := coalesce("row", 0), z := message_zh), 20)
+        FROM lake.quality.clash GROUP BY source"""
+    ).fetchall()
+    return {source: Clashes(n, tuple((e["f"], e["s"], e["r"], e["z"], e["e"]) for e in some)) for source, n, some in rows}
 
 
 def merged(con: duckdb.DuckDBPyConnection, entities: Iterable[Entity]) -> dict[str, dict[str, int]]:

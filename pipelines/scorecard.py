@@ -20,7 +20,7 @@ from catalog.contract import Contract
 from pipelines import score_facts as facts
 from pipelines.clean import working
 from pipelines.run import Run
-from pipelines.score_facts import BatchLine, CheckLine, FindingLine
+from pipelines.score_facts import BatchLine, CheckLine, Clashes, FindingLine
 from pipelines.slots import is_owed, owed_since, schedule_of
 from quality.expectations import Prepared, prepare
 from quality.gx import Expectation, validate
@@ -79,6 +79,7 @@ class SourceCard:
     rows_refused: int
     merged: int | None
     judged: tuple[BatchLine, ...] = ()
+    clashes: Clashes | None = None
     months: tuple[MonthScore, ...] = ()
 
     @property
@@ -115,6 +116,7 @@ def scorecard(run: Run, window: tuple[date, date] | None = None, months: int = 0
             lines = facts.check_lines(run.con, in_window)
             findings = facts.findings(run.con, in_window)
             drops = facts.drops(run.con)
+            clashes = facts.clashes(run.con)
             merged = facts.merged(run.con, run.catalog.entities.values())
             entities = _entities(run)
         broken = _punctuality_problems(con, plans)
@@ -131,7 +133,7 @@ def scorecard(run: Run, window: tuple[date, date] | None = None, months: int = 0
             drops=tuple(drops.get(source, ())), findings=tuple(findings.get(source, ())),
             rows_read=sum(b.rows_read for b in sent), rows_accepted=sum(b.rows_accepted for b in sent if b.verdict != "hold"),
             rows_refused=sum(b.rows_refused for b in sent), merged=None if stands is None else stands.get(source, 0),
-            judged=tuple(sent), months=tuple(_month(plan, month, checks.get((source, month), ()), own) for month in plan.months),
+            judged=tuple(sent), clashes=clashes.get(source), months=tuple(_month(plan, month, checks.get((source, month), ()), own) for month in plan.months),
         ))  # fmt: skip
     departments = _departments(cards, policy)
     return Scorecard(run.now, policy, tuple(cards), departments, rank_departments(departments, policy), entities)
@@ -256,6 +258,9 @@ def _entities(run: Run) -> tuple[Mapping[str, Any], ...]:
         records, entities, linked = run.con.execute(
             f"SELECT count(*), count(DISTINCT _entity), count(*) FILTER (_link = 'matched') FROM lake.base.\"{entity.id}__member\""
         ).fetchall()[0]
+        [(clashing,)] = run.con.execute(
+            "SELECT count(DISTINCT clash) FROM lake.quality.clash WHERE entity = ?", [entity.id]
+        ).fetchall()
         fields = run.con.execute(
             f"SELECT attribute, count(*), count(*) FILTER (status = 'authority'), count(*) FILTER (status = 'stale'), "
             f"count(*) FILTER (status = 'unconfirmed'), count(*) FILTER (values_seen > 1) "
@@ -267,6 +272,7 @@ def _entities(run: Run) -> tuple[Mapping[str, Any], ...]:
                 "records": records,
                 "entities": entities,
                 "matched": linked,
+                "clashes": clashing,
                 "fields": [
                     dict(zip(("attribute", "filled", "authority", "stale", "unconfirmed", "contradicted"), f, strict=True))
                     for f in fields

@@ -15,6 +15,7 @@ from catalog.entity import Entity
 from pipelines import link_clash
 from pipelines.link import link
 from pipelines.link_kinds import MACROS
+from pipelines.report import report
 from pipelines.trace import trace
 from tests.integration.test_link import draw, groups, people, sets
 from tests.support import SOURCES, Town, town
@@ -280,3 +281,14 @@ def test_trace_says_who_else_uses_the_number(tmp_path: Path) -> None:
         "shop_20260302.csv",
         2,
     )
+
+
+def test_the_report_tells_it_on_the_page_of_either_source(tmp_path: Path) -> None:
+    place = clashing_town(tmp_path)
+    with place.run(MORNING) as run:
+        site = report(run).parent
+    for source, other_file in (("market__shop", "payer_20260302.csv"), ("tax__payer", "shop_20260302.csv")):
+        for language in ("zh", "en"):
+            text = (site / "source" / f"{source}.{language}.html").read_text(encoding="utf-8")
+            assert other_file in text.partition('id="clashes"')[2].partition("</section>")[0]
+    assert "一号多主，未合并 <b>1</b>" in (site / "index.zh.html").read_text(encoding="utf-8")
