@@ -151,6 +151,22 @@ def test_the_scorecard_names_the_missing_slots(replayed: Replayed) -> None:
         assert (punctual.a, punctual.b) == (len(days) - len(card.missing), len(days))
 
 
+@pytest.mark.parametrize(
+    ("commission", "missed", "t"),
+    [
+        ("广东省", [20], "92.31"),  # 12 / 13 = 0.923077
+        ("青海省", [19, 20, 21, 22, 23], "61.54"),  # 8 / 13 = 0.615385
+        ("西藏自治区", [19, 20, 21, 22, 23, 24, 25, 26, 27], "30.77"),  # 4 / 13 = 0.307692
+    ],
+)
+def test_timeliness_is_what_the_missing_days_make_it(replayed: Replayed, commission: str, missed: list[int], t: str) -> None:
+    """Nothing else is timed here, so T = 100 x days delivered / 13 days due, worked out by hand."""
+    source = f"{replayed.departments[commission]}__bulletin"
+    card = next(c for c in scorecard(replayed.run).sources if c.contract.id == source)
+    assert [slot.slot.period for slot in card.missing] == [f"2020-01-{day}" for day in missed]
+    assert str(card.score.t.value) == t
+
+
 def test_lineage_of_the_golden_figure_is_proved(replayed: Replayed) -> None:
     edges = trace_column(replayed.run, "epidemic_day.confirmed")
     raw = {edge.of for edge in edges if edge.to.startswith("std.")}
