@@ -92,6 +92,7 @@ def city_of(
             r,
             tuple(v for v in views if v.contract.department.id == r.score.department),
             (),
+            policy,
         )
         for r in ranking
     )
