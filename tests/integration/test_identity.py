@@ -208,6 +208,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "first"),
     [
@@ -258,6 +259,7 @@ def tables_of(root: Path, run: Run) -> list[dict[str, Any]]:
     return tables(Workspace(root))["ledger.entity_change"]
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for threads in ("1", "3"):
