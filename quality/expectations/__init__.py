@@ -172,7 +172,8 @@ def _prepare(contract: Contract, line: Expect, context: Context) -> Prepared:
         if need == "required" and option not in line.options:
             raise CatalogError(f"{contract.id}: `{line.kind}` needs `{option}`, as in {{{line.kind}: ..., {option}: ...}}")
     beyond = _beyond(contract, line, kind, columns, context)
-    zh = kind.zh.format(**line.options | {"argument": "、".join(_shown(contract, c) for c in columns), **beyond.zh})
+    spelled = {name: _in_chinese(value) for name, value in line.options.items()}
+    zh = kind.zh.format(**spelled | {"argument": "、".join(_shown(contract, c) for c in columns), **beyond.zh})
     en = kind.en.format(**line.options | {"argument": ", ".join(columns), **beyond.en})
     check_id = line.id or "_".join([line.kind, *columns, *str(line.options.get("against", "")).split()])
     evaluated = None
@@ -334,6 +335,12 @@ def _within(contract: Contract, text: str, context: Context) -> dict[str, str]:
         "day_number": number,
         "arrived_number": f"(SELECT {number} FROM calendar WHERE day = {_date(context.arrived_on)})",
     }
+
+
+def _in_chinese(value: Any) -> Any:
+    """A span of days as a Chinese sentence has it; everything else as it stands in the contract."""
+    found = re.fullmatch(r"(\d+) (working )?days?", value) if isinstance(value, str) else None
+    return f"{found[1]} {'个工作日' if found[2] else '日'}" if found else value
 
 
 def _filled(template: str, words: Mapping[str, str]) -> str:

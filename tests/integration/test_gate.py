@@ -137,6 +137,14 @@ def test_a_blank_part_of_a_key_equals_a_blank_one(office: Town, days: Iterator[d
     assert found["no_dirty_rows"] == (0, 4), "the second part may be blank"
 
 
+@pytest.mark.parametrize(("span", "said"), [("2 working days", "2 个工作日内报送"), ("30 days", "30 日内报送")])
+def test_a_span_of_days_is_chinese_in_a_chinese_sentence(office: Town, span: str, said: str) -> None:
+    office.contract("office__register", FORM.replace("2 working days", span))
+    with office.run() as run:
+        [lag] = [check for check in prepare(run.catalog.contract("office__register")) if check.kind == "record_lag"]
+    assert lag.zh.endswith(said) and span in lag.en
+
+
 def test_lag_is_counted_in_working_days(office: Town) -> None:
     """Tuesday 3 March 2026; Saturday 28 February is worked in exchange for the Spring Festival (State Council notice)."""
     sent = HEAD + "".join(f"K{i},{day},1,A\n" for i, day in enumerate(
