@@ -34,6 +34,11 @@ class Attribute(Model):
     authority: Names | None = Field(None, description="source ids or patterns, best first; default: the entity's")
 
     @property
+    def called(self) -> BothLanguages:
+        """Its title, or its name where it has none."""
+        return self.title or BothLanguages(zh=self.name, en=self.name)
+
+    @property
     def is_masked(self) -> bool:
         """Whether people see its values masked, in messages, logs and reports."""
         return self.personal or self.digest or self.grade in ("G3", "G4")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pipelines.dedupe import last_fusion
 from pipelines.errors import NotFound
+from pipelines.identity import RETIRED
 from pipelines.run import Run
 
 _COLUMNS = "number, recorded_at, _entity, change, other, attributes, reason_zh, reason_en"
@@ -66,9 +68,9 @@ def changes(run: Run, entity_id: str, since: int | datetime = 0, limit: int | No
     return Changes(entity_id, upto, tuple(_change(row) for row in rows))
 
 
-def _change(row: tuple[object, ...]) -> Change:
+def _change(row: tuple[Any, ...]) -> Change:
     number, recorded_at, one, change, other, attributes, zh, en = row
-    return Change(number, recorded_at, one, change, other, tuple(attributes or ()), zh, en)  # type: ignore[arg-type]
+    return Change(number, recorded_at, one, change, other, tuple(attributes or ()), zh, en)
 
 
 def history(run: Run, entity_id: str, one: str) -> tuple[Change, ...]:
@@ -88,7 +90,7 @@ def redirects(run: Run, entity_id: str, old: str) -> tuple[Change, ...]:
         str(row[2]): _change(row)
         for row in run.con.execute(
             f"SELECT {_COLUMNS} FROM lake.ledger.entity_change WHERE entity = ? AND change <> 'changed' "
-            "QUALIFY row_number() OVER (PARTITION BY _entity ORDER BY number DESC) = 1 AND change IN ('merged', 'ended')",
+            f"QUALIFY row_number() OVER (PARTITION BY _entity ORDER BY number DESC) = 1 AND change IN {RETIRED}",
             [entity_id],
         ).fetchall()
     }

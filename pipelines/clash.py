@@ -61,9 +61,8 @@ FROM told ORDER BY identifier, clash, _record"""
 
 def _titles(entity: Entity, attributes: Sequence[str]) -> tuple[str, str]:
     """Both languages, joined as in a sentence; an attribute without a title goes by its name."""
-    found = [entity.attribute(a) for a in attributes]
-    zh = "、".join(a.title.zh if a.title else a.name for a in found)
-    return zh, " and ".join(a.title.en if a.title else a.name for a in found)
+    found = [entity.attribute(a).called for a in attributes]
+    return "、".join(one.zh for one in found), " and ".join(one.en for one in found)
 
 
 def _shown(entity: Entity, identifier: Identifier) -> str:

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _fail(error: Exception | str, code: int) -> NoReturn:
-    print(error, file=sys.stderr)  # noqa: T201
+    print(error, file=sys.stderr)
     raise SystemExit(code) from None
 
 
@@ -78,7 +78,7 @@ def _aware(text: str) -> datetime:
 
 
 def _say(data: Any) -> None:
-    print(json.dumps(data, ensure_ascii=False, indent=1, default=str))  # noqa: T201
+    print(json.dumps(data, ensure_ascii=False, indent=1, default=str))
 
 
 @app.command()
@@ -178,7 +178,7 @@ def sql(name: Annotated[str, typer.Argument(help="A source or an entity.")]) -> 
 
     with _run() as run:
         for stage, title, text in statements(run, name):
-            print(f"-- {stage}: {title}\n{text.strip().rstrip(';')};\n")  # noqa: T201
+            print(f"-- {stage}: {title}\n{text.strip().rstrip(';')};\n")
 
 
 @app.command()
@@ -199,17 +199,17 @@ def trace(
         _say(asdict(found))
         return
     for c in found.redirected:
-        print(f"{c.entity_id} is merged into {c.other} since fusion {c.number}: {c.en} {c.zh}")  # noqa: T201
-    print(f"{found.entity} {found.entity_id}")  # noqa: T201
+        print(f"{c.entity_id} is merged into {c.other} since fusion {c.number}: {c.en} {c.zh}")
+    print(f"{found.entity} {found.entity_id}")
     for f in found.fields:
-        print(f"  {f.attribute} = {f.value}   [{f.status}, {f.values_seen} value(s) seen]")  # noqa: T201
+        print(f"  {f.attribute} = {f.value}   [{f.status}, {f.values_seen} value(s) seen]")
         place = f"{f.file_name}, " + (f"sheet {f.sheet}, " if f.sheet else "") + f"row {f.row}"
         sent = f", column {f.header}, sent as {f.as_sent!r}" if f.header else ""
-        print(f"      {f.source}: {place}{sent}")  # noqa: T201
+        print(f"      {f.source}: {place}{sent}")
         if f.mended_in:
-            print(f"      mended in {f.mended_in[0]}, row {f.mended_in[1]}")  # noqa: T201
-        print(f"      sha256 {f.sha256[:16]}, arrived {f.arrived_at.isoformat(timespec='seconds')}")  # noqa: T201
-    print("rows that stand in this record:")  # noqa: T201
+            print(f"      mended in {f.mended_in[0]}, row {f.mended_in[1]}")
+        print(f"      sha256 {f.sha256[:16]}, arrived {f.arrived_at.isoformat(timespec='seconds')}")
+    print("rows that stand in this record:")
     for m in found.members:
         place = f"{m.file_name}, " + (f"sheet {m.sheet}, " if m.sheet else "") + f"row {m.row}"
         place += "".join(f", mended in {name} row {row}" for name, row in m.mended_in)
@@ -219,15 +219,15 @@ def trace(
             else {"alone": "alone", "matched": "matched by likeness", "decided": "decided by people"}.get(m.link, m.link)
         )
         probability = "" if m.probability is None else f", probability {m.probability:.4f}"
-        print(f"  {m.source}: {place}   [{how}{probability}]\n      record {m.record}")  # noqa: T201
+        print(f"  {m.source}: {place}   [{how}{probability}]\n      record {m.record}")
     if found.clashes:
-        print("kept apart from:")  # noqa: T201
+        print("kept apart from:")
     for k in found.clashes:
-        print(f"  {k.other_entity}\n      {k.file_name}: {k.en}\n      {k.zh}")  # noqa: T201
-    print("what became of it:")  # noqa: T201
+        print(f"  {k.other_entity}\n      {k.file_name}: {k.en}\n      {k.zh}")
+    print("what became of it:")
     for c in found.history:
         whose = "" if c.entity_id == found.entity_id else f"{c.entity_id[:12]} "
-        print(f"  fusion {c.number}, {c.recorded_at.isoformat(timespec='seconds')}: {whose}{c.change}: {c.en} {c.zh}")  # noqa: T201
+        print(f"  fusion {c.number}, {c.recorded_at.isoformat(timespec='seconds')}: {whose}{c.change}: {c.en} {c.zh}")
 
 
 @app.command("changes")
@@ -250,8 +250,8 @@ def changes_(
         return
     for c in found.changes:
         to = f" {'->' if c.change == 'merged' else '<-'} {c.other}" if c.other else ""
-        print(f"{c.number}  {c.recorded_at.isoformat(timespec='seconds')}  {c.entity_id}  {c.change}{to}: {c.en} {c.zh}")  # noqa: T201
-    print(f"{len(found.changes)} changes; next time: dmp changes {entity} --since {found.upto}")  # noqa: T201
+        print(f"{c.number}  {c.recorded_at.isoformat(timespec='seconds')}  {c.entity_id}  {c.change}{to}: {c.en} {c.zh}")
+    print(f"{len(found.changes)} changes; next time: dmp changes {entity} --since {found.upto}")
 
 
 @app.command("rows")
@@ -297,7 +297,7 @@ def lineage(column: Annotated[str, typer.Argument(help="entity.attribute or sour
         _say([asdict(e) for e in edges])
         return
     for edge in edges:
-        print(f"{edge.to}  <-  {edge.of or 'UNKNOWN (cannot be proved from the SQL)'}  [{edge.how}]")  # noqa: T201
+        print(f"{edge.to}  <-  {edge.of or 'UNKNOWN (cannot be proved from the SQL)'}  [{edge.how}]")
 
 
 @app.command()
@@ -321,7 +321,7 @@ def report(
     with _run(now) as run:
         path = write_report(run, window)
     other = path.with_name(path.name.replace(".zh.", f".{lang}."))
-    print(other if other.is_file() else path)  # noqa: T201
+    print(other if other.is_file() else path)
 
 
 @app.command()
@@ -337,9 +337,9 @@ def verify(json_: Json = False) -> None:
         _say([asdict(p) for p in problems])
     else:
         for problem in problems:
-            print(f"{problem.part}: {problem.what}")  # noqa: T201
+            print(f"{problem.part}: {problem.what}")
         if not problems:
-            print("content: archive, ledger chain, row sums and entities are as written down")  # noqa: T201
+            print("content: archive, ledger chain, row sums and entities are as written down")
     raise SystemExit(40 if problems else 0)
 
 
@@ -410,7 +410,7 @@ def check_(
     if json_:
         _say({**result.receipt, "written": result.written})
     else:
-        print(told(result, lang), end="")  # noqa: T201
+        print(told(result, lang), end="")
     raise SystemExit(result.exit_code)
 
 
@@ -424,7 +424,7 @@ def rebuild(into: Annotated[Path, typer.Argument(help="A new, empty folder.")]) 
     with _run() as run, Progress(console=_console(), transient=True) as progress:
         task = progress.add_task("replaying drops", total=None)
         target = rebuild_into(run, into, lambda done, total: progress.update(task, completed=done, total=total))
-    print(f"rebuilt into {target.root}; to use it: DMP_WORKSPACE={target.root} dmp status")  # noqa: T201
+    print(f"rebuilt into {target.root}; to use it: DMP_WORKSPACE={target.root} dmp status")
 
 
 @contract_app.command("new")
@@ -432,7 +432,7 @@ def contract_new(file: Annotated[Path, typer.Argument(help="A sample extract: CS
     """Print a contract for files like this one; correct what is marked with ? and save it in catalog/sources/."""
     from pipelines.scaffold import scaffold
 
-    print(scaffold(file), end="")  # noqa: T201
+    print(scaffold(file), end="")
 
 
 @contract_app.command("check")
@@ -447,9 +447,9 @@ def contract_check(json_: Json = False) -> None:
         _say(problems)
     else:
         for problem in problems:
-            print(problem)  # noqa: T201
+            print(problem)
         if not problems:
-            print(f"{len(catalog.contracts)} contracts and {len(catalog.entities)} entities are sound")  # noqa: T201
+            print(f"{len(catalog.contracts)} contracts and {len(catalog.entities)} entities are sound")
     raise SystemExit(10 if problems else 0)
 
 
@@ -476,9 +476,9 @@ def contract_diff(
         _say([asdict(c) for c in changes])
     else:
         for change in changes:
-            print(f"{'BREAKING' if change.breaking else 'ok      '}  {change.where}: {change.en if lang == 'en' else change.zh}")  # noqa: T201
+            print(f"{'BREAKING' if change.breaking else 'ok      '}  {change.where}: {change.en if lang == 'en' else change.zh}")
         if not changes:
-            print("no difference")  # noqa: T201
+            print("no difference")
     raise SystemExit(1 if any(c.breaking for c in changes) else 0)
 
 
@@ -495,9 +495,9 @@ def contract_history(source: Annotated[str, typer.Argument(help="A source.")], j
         _say([asdict(h) for h in headers])
         return
     for h in headers:
-        print(f"{h.arrived}  {h.first} .. {h.last}  ({h.batches} files, {len(h.columns)} columns)")  # noqa: T201
+        print(f"{h.arrived}  {h.first} .. {h.last}  ({h.batches} files, {len(h.columns)} columns)")
         moved = [f"+ {c}" for c in h.new] + [f"- {c}" for c in h.gone] + (["order changed"] if h.reordered else [])
-        print("    " + ("; ".join(moved) or ", ".join(h.columns)))  # noqa: T201
+        print("    " + ("; ".join(moved) or ", ".join(h.columns)))
 
 
 @contract_app.command("schema")
@@ -508,7 +508,7 @@ def contract_schema_(
     """Print the JSON Schema of contracts, for completion in editors (kept in catalog/contract.schema.json)."""
     from pipelines.schemas import contract_schema, entity_schema, waiver_schema
 
-    print(waiver_schema() if waiver else entity_schema() if entity else contract_schema(), end="")  # noqa: T201
+    print(waiver_schema() if waiver else entity_schema() if entity else contract_schema(), end="")
 
 
 @app.command()

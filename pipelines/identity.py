@@ -30,8 +30,8 @@ from warehouse.tables import TABLES
 
 CHANGES = "ledger.entity_change"
 
-#: What ends an id, for now.
-RETIRED = ("merged", "ended")
+#: What ends an id, for now; in SQL.
+RETIRED = "('merged', 'ended')"
 
 Statement = tuple[str, str]
 
@@ -147,8 +147,8 @@ FROM old_change GROUP BY _entity"""
 
 #: What each id holds on to: its records and their identifiers, those of a retired one as it had them last. `own` are the records that
 #: did not come to it with another id.
-OLD_TOKENS = """WITH held AS (
-  SELECT _entity, last.other AS other, unnest(last.held) AS token FROM status WHERE last.change IN ('merged', 'ended')
+OLD_TOKENS = f"""WITH held AS (
+  SELECT _entity, last.other AS other, unnest(last.held) AS token FROM status WHERE last.change IN {RETIRED}
 )
 SELECT m._entity, true AS alive, m.token, h.token IS NULL AS own
 FROM (
@@ -274,13 +274,11 @@ def _identifier_title(entity: Entity, language: str) -> str:
 
 
 def _title(entity: Entity, identifier: Identifier, language: str) -> str:
-    titles = [(a.title, a.name) for a in map(entity.attribute, identifier.attributes)]
-    return " + ".join((t.zh if language == "zh" else t.en) if t else name for t, name in titles)
+    return " + ".join(getattr(entity.attribute(name).called, language) for name in identifier.attributes)
 
 
 def _field(entity: Entity, name: str, in_both: bool) -> str:
-    title = entity.attribute(name).title
+    called = entity.attribute(name).called
     differs = f"CAST(n.{quoted(name)} AS VARCHAR) IS DISTINCT FROM "
     differs += f"CAST(o.{quoted(name)} AS VARCHAR)" if in_both else "NULL"
-    zh, en = (title.zh, title.en) if title else (name, name)
-    return f"CASE WHEN {differs} THEN {{'n': {literal(name)}, 'zh': {literal(zh)}, 'en': {literal(en)}}} END"
+    return f"CASE WHEN {differs} THEN {{'n': {literal(name)}, 'zh': {literal(called.zh)}, 'en': {literal(called.en)}}} END"

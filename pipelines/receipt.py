@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,18 +20,17 @@ from pipelines import archive
 from pipelines.archive import Drop
 from pipelines.mend import mendable, write_workbook
 from pipelines.run import Run
+from pipelines.score_facts import EXAMPLES, check_of
 from pipelines.slots import schedule_of
 from pipelines.waivers import from_row, matches_sql, repeats_sql
-from quality.finding import kinds
+from quality.finding import first_told_sql, kinds
 from quality.policy import load_policy
 from quality.reports.render import render
 from quality.reports.words import word
-from quality.scoring import Check, SourceScore, as_typed, score_source
+from quality.scoring import SourceScore, as_typed, score_source
 from warehouse.lake import few_rows, one_moment
 from warehouse.layout import Workspace, write_atomically
 
-#: Findings of one code and column that a receipt spells out; all are counted.
-EXAMPLES = 5
 #: Groups of findings on one receipt. Beyond them the workbook and `quality.finding` tell.
 GROUPS = 200
 
@@ -334,8 +332,7 @@ def _findings(run: Run, batch: str, covered: str) -> list[dict[str, Any]]:
     """Groups of findings; `covered` is the condition under which one is waived."""
     rows = run.con.execute(
         f"SELECT code, severity, header, count(*), count(*) FILTER ({covered}), "
-        f'array_agg(struct_pack(s := sheet, r := "row", z := message_zh, e := message_en) ORDER BY sheet, "row", message_zh)[:{EXAMPLES}] '
-        "FROM lake.quality.finding AS f WHERE batch = ? GROUP BY code, severity, header",
+        f"{first_told_sql(EXAMPLES)} FROM lake.quality.finding AS f WHERE batch = ? GROUP BY code, severity, header",
         [batch],
     ).fetchall()
     order = ("hold", "refuse", "warn", "note")
@@ -360,27 +357,15 @@ def _first(versions: Sequence[Mapping[str, Any]], batch: Mapping[str, Any]) -> t
 
 def _score(run: Run, contract: Contract, batch: str, first: str) -> SourceScore:
     rows = run.con.execute(
-        "SELECT check_id, sub_indicator, weight, a, b, floor, target, kind, major, error IS NOT NULL "
+        "SELECT check_id, sub_indicator, weight, floor, target, kind, a, b, major, error IS NOT NULL "
         "FROM lake.quality.check WHERE batch = if(kind = 'punctuality', ?, ?) ORDER BY check_id",
         [first, batch],
     ).fetchall()
     checks = [
-        Check(
-            check_id, indicator, weight, _whole(a), _whole(b), _ratio(floor), _ratio(target), plain=kind == "punctuality",
-            major=bool(major), failed_to_run=broken, kind=kind,
-        )
-        for check_id, indicator, weight, a, b, floor, target, kind, major, broken in rows
+        check_of(check_id, indicator, weight, floor, target, kind, a, b, major, broken)
+        for check_id, indicator, weight, floor, target, kind, a, b, major, broken in rows
     ]  # fmt: skip
     return score_source(checks, load_policy(contract.policy))
-
-
-def _whole(value: Any) -> Decimal:
-    number = Decimal(value or 0)
-    return number.quantize(Decimal(1)) if number == number.to_integral_value() else number
-
-
-def _ratio(value: Any) -> Decimal | None:
-    return None if value is None else Decimal(value).normalize()
 
 
 def _score_lines(score: SourceScore, contract: Contract) -> dict[str, Any]:

@@ -12,14 +12,14 @@ from typing import Any
 
 from pipelines.findings_over_time import over_time
 from pipelines.recalculation import recalculation_kit
-from pipelines.report_evidence import check_evidence, check_pages, page_name, write_batch_pages
+from pipelines.report_evidence import batch_page, check_evidence, check_page, check_pages, write_batch_pages
 from pipelines.report_files import catalogue_json, levels_of, policy_json
 from pipelines.report_view import City, SourceView, view
 from pipelines.run import Run
 from pipelines.scorecard import scorecard
 from pipelines.slots import schedule_of
 from quality.finding import kinds
-from quality.reports.render import LANGUAGES, environment, render
+from quality.reports.render import LANGUAGES, render, stylesheet
 from warehouse.commit import Commit, Rows, commit
 from warehouse.layout import sync_folder, write_atomically
 
@@ -131,7 +131,8 @@ def _files(run: Run, city: City) -> Iterator[tuple[str, str | bytes]]:
     affected = Counter(
         code for one in noise.values() for code in {f.code for f in one.findings if f.kind == "finding" and f.last_count}
     )
-    common = {"city": city, "page": "", "up": "", "entities": entities, "waivers": waivers, "most_open": MOST_OPEN}
+    common = {"city": city, "page": "", "up": "", "entities": entities, "waivers": waivers, "most_open": MOST_OPEN,
+              "check_page": check_page, "batch_page": batch_page}  # fmt: skip
     more: dict[str, dict[str, Any]] = {
         "catalogue": {"departments": sorted(city.departments, key=lambda d: d.id)},
         "codes": {"codes": list(kinds().values()), "affected": affected},
@@ -146,10 +147,10 @@ def _files(run: Run, city: City) -> Iterator[tuple[str, str | bytes]]:
                 render("department.html", language, **common | {"here": department.id, "up": "../", "department": department}),
             )
         for source in city.sources:
-            page = _source_page(source) | {"noise": noise[source.id], "page_name": page_name}
+            page = _source_page(source) | {"noise": noise[source.id]}
             yield f"source/{source.id}.{language}.html", render("source.html", language, **common | page)
     yield from check_pages(city, check_evidence(run, city), common)
-    yield "site.css", str(environment("zh").globals["style"])
+    yield "site.css", stylesheet()
     yield from recalculation_kit(city)
     yield "policy.json", policy_json(city)
     yield "catalogue.json", catalogue_json(city, entities)

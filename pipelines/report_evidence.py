@@ -17,12 +17,13 @@ from typing import Any
 import duckdb
 
 from catalog.contract import Column, Contract
+from pipelines import score_facts
 from pipelines.report_view import City
 from pipelines.run import Run
-from pipelines.score_facts import EXAMPLES, BatchLine
+from pipelines.score_facts import BatchLine
 from quality.expectations import prepare
 from quality.finding import masked_sql
-from quality.reports.render import LANGUAGES, environment, render
+from quality.reports.render import LANGUAGES, render, stylesheet
 from warehouse.lake import literal, one_moment, quoted, table, table_columns
 from warehouse.layout import sync_folder
 
@@ -75,7 +76,7 @@ Evidence = Mapping[tuple[str, str], CheckEvidence]
 
 def check_evidence(run: Run, city: City) -> Evidence:
     """(source, check id) -> its evidence over the window: three statements for the city, one per source with failing rows."""
-    lines = {b.batch: (source, b) for source in city.sources for b in source.judged}
+    lines = {b.batch: (source, b) for source in city.sources for b in source.card.judged}
     given = [list(lines), list(range(len(lines)))]
     asked = "(SELECT unnest($1) AS batch, unnest($2) AS n) AS j"
     with one_moment(run.con):
@@ -151,19 +152,22 @@ def check_pages(city: City, evidence: Evidence, common: Mapping[str, Any]) -> It
     nothing = CheckEvidence((), (), ())
     for source in city.sources:
         for one in source.card.score.checks:
-            name = page_name(one.check.id)
             values = {
-                "here": name, "up": "../../", "source": source, "one": one, "line": source.card.checks.get(one.check.id),
+                "up": "../../", "source": source, "one": one, "line": source.card.checks.get(one.check.id),
                 "evidence": evidence.get((source.id, one.check.id), nothing),
             }  # fmt: skip
             for language in LANGUAGES:
-                yield f"check/{source.id}/{name}.{language}.html", render("check.html", language, **{**common, **values})
+                path = check_page(source.id, one.check.id, language)
+                here = path.rpartition("/")[2].removesuffix(f".{language}.html")
+                yield path, render("check.html", language, **{**common, **values, "here": here})
 
 
-def page_name(check_id: str) -> str:
-    """A check's id as a file name; ids that are no file name everywhere get a digest, so that no two share a page."""
+def check_page(source: str, check_id: str, language: str) -> str:
+    """Path of a check's page below the folder of the day. Ids that are no file name everywhere get a digest, so that no two share
+    a page."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", check_id)[:100]
-    return plain if plain == check_id else f"{plain}-{hashlib.sha256(check_id.encode()).hexdigest()[:8]}"
+    name = plain if plain == check_id else f"{plain}-{hashlib.sha256(check_id.encode()).hexdigest()[:8]}"
+    return f"check/{source}/{name}.{language}.html"
 
 
 # --- batches --------------------------------------------------------------------------------------
@@ -184,12 +188,12 @@ def write_batch_pages(run: Run, city: City) -> int:
     missing = [
         (source, line)
         for source in city.sources
-        for line in {b.batch: b for b in (*source.batches, *source.judged)}.values()
+        for line in {b.batch: b for b in (*source.batches, *source.card.judged)}.values()
         if not all(_is_whole(root / batch_page(line.batch, language)) for language in LANGUAGES)
     ]
     for start in range(0, len(missing), 500):
         some = missing[start : start + 500]
-        told = _told(run, [line.batch for _, line in some])
+        told = _told(run, [line for _, line in some])
         for source, line in some:
             for language in LANGUAGES:
                 values = {"source": source, "city": city, "line": line, "here": line.batch.partition("@")[2], **told[line.batch]}
@@ -197,8 +201,7 @@ def write_batch_pages(run: Run, city: City) -> int:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(render("batch.html", language, **values), encoding="utf-8")
     if missing:
-        style = str(environment("zh").globals["style"])
-        (root / "batch" / "site.css").write_text(style, encoding="utf-8")
+        (root / "batch" / "site.css").write_text(stylesheet(), encoding="utf-8")
         sync_folder(root / "batch")
     return len(missing)
 
@@ -212,8 +215,9 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _told(run: Run, batches: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _told(run: Run, lines: Sequence[BatchLine]) -> dict[str, dict[str, Any]]:
     """All that the warehouse keeps about these batches, one statement per table."""
+    batches = [line.batch for line in lines]
     told: dict[str, dict[str, Any]] = {
         b: {"ledger": {}, "stages": [], "statements": [], "checks": [], "findings": [], "refused": [], "refused_rows": 0}
         for b in batches
@@ -233,14 +237,9 @@ def _told(run: Run, batches: Sequence[str]) -> dict[str, dict[str, Any]]:
         )
         for row in _rows(run, checks, given):
             told[row["batch"]]["checks"].append(row)
-        findings = (
-            'SELECT batch, code, severity, header, count(*) AS n, arg_min(struct_pack(sheet := sheet, line := "row", zh := message_zh, '
-            "en := message_en), struct_pack(s := coalesce(sheet, ''), r := coalesce(\"row\", 0), z := message_zh), "
-            f"{EXAMPLES}) AS examples FROM lake.quality.finding WHERE batch IN (SELECT unnest($1)) "
-            "GROUP BY batch, code, severity, header ORDER BY batch, n DESC, code, header, severity"
-        )
-        for row in _rows(run, findings, given):
-            told[row["batch"]]["findings"].append(row)
+        judged = {(line.batch.partition("@")[0], line.batch): [line] for line in lines}
+        for (_, batch), found in score_facts.findings(run.con, judged).items():
+            told[batch]["findings"] = found
         refused = (
             "SELECT _batch, count(*) AS n, arg_min(struct_pack(sheet := _sheet, line := _row, codes := codes), "
             f"struct_pack(s := coalesce(_sheet, ''), r := _row), {ROWS}) AS some "

@@ -131,11 +131,6 @@ class SourceView:
     def tally(self) -> Tally:
         return tally(self.card.slots)
 
-    @property
-    def judged(self) -> tuple[BatchLine, ...]:
-        """The batches that the score is made of, by period."""
-        return self.card.judged
-
     @cached_property
     def trend(self) -> tuple[Month, ...]:
         return months_of([self.card], self.policy)
@@ -162,9 +157,7 @@ class SourceView:
         """Drops of the window whose bytes were those of the version in force: arrived_at, file name, batch."""
         first, last = self.card.window
         return tuple(
-            (at, name, batch)
-            for at, name, outcome, batch in self.card.drops
-            if outcome == "unchanged" and first <= at.astimezone(self.zone).date() <= last
+            (at, name, batch) for at, name, batch in self.card.unchanged if first <= at.astimezone(self.zone).date() <= last
         )
 
     @property

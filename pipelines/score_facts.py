@@ -14,11 +14,13 @@ from typing import Any
 import duckdb
 
 from catalog.entity import Entity
+from quality.finding import first_told_sql
 from quality.scoring import Check
 from warehouse.lake import quoted
 
-#: Findings of one code and column that a page spells out; all are counted.
+#: Findings of one code and column that a page or receipt spells out, and clashes of a source; all are counted.
 EXAMPLES = 5
+CLASHES = 20
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,16 @@ def batches(con: duckdb.DuckDBPyConnection) -> dict[str, list[BatchLine]]:
         "verdict <> 'hold' AND version = max(version) FILTER (verdict <> 'hold') OVER (PARTITION BY source, period) "
         "FROM lake.ledger.batch ORDER BY source, arrived_at, batch"
     ).fetchall()
-    return _by_first((row[0], BatchLine(*(*row[1:6], _utc(row[6]), *row[7:]))) for row in rows)
+    return _grouped((row[0], BatchLine(*(*row[1:6], _utc(row[6]), *row[7:]))) for row in rows)
 
 
-def drops(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[datetime, str, str, str]]]:
-    """Source -> (arrived_at, file_name, outcome, batch) of every drop, by arrival."""
+def unchanged(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[datetime, str, str]]]:
+    """Source -> (arrived_at, file_name, batch in force) of every drop that brought the bytes of the version in force, by arrival."""
     rows = con.execute(
-        "SELECT source, arrived_at, file_name, outcome, batch FROM lake.ledger.drop ORDER BY source, arrived_at, drop_id"
+        "SELECT source, arrived_at, file_name, batch FROM lake.ledger.drop WHERE outcome = 'unchanged' "
+        "ORDER BY source, arrived_at, drop_id"
     ).fetchall()
-    return _by_first((row[0], (_utc(row[1]), *row[2:])) for row in rows)
+    return _grouped((source, (_utc(at), name, batch)) for source, at, name, batch in rows)
 
 
 def checks(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[tuple[str, str], list[Check]]:
@@ -110,13 +113,17 @@ def checks(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[tuple[str, st
         "WHERE c.kind <> 'punctuality' GROUP BY j.source, j.name, check_id ORDER BY ALL",
         _listed(judged),
     ).fetchall()
-    found: dict[tuple[str, str], list[Check]] = {}
-    for source, name, check_id, indicator, weight, floor, target, kind, a, b, major, broken in rows:
-        found.setdefault((source, name), []).append(
-            Check(check_id, indicator, weight, _whole(a), _whole(b), _ratio(floor), _ratio(target),
-                  major=bool(major), failed_to_run=bool(broken), kind=kind)
-        )  # fmt: skip
-    return found
+    return _grouped(((source, name), check_of(*told)) for source, name, *told in rows)
+
+
+def check_of(
+    check_id: str, indicator: str, weight: int, floor: Any, target: Any, kind: str, a: Any, b: Any, major: Any, broken: Any
+) -> Check:
+    """A check as it is scored, from the numbers that quality.check keeps of it."""
+    return Check(
+        check_id, indicator, weight, _whole(a), _whole(b), _ratio(floor), _ratio(target), plain=kind == "punctuality",
+        major=bool(major), failed_to_run=bool(broken), kind=kind,
+    )  # fmt: skip
 
 
 def check_lines(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[str, list[CheckLine]]:
@@ -127,56 +134,41 @@ def check_lines(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[str, lis
         "WHERE c.kind <> 'punctuality' GROUP BY j.source, check_id ORDER BY ALL",
         _listed(judged),
     ).fetchall()
-    return _by_first((row[0], CheckLine(*row[1:])) for row in rows)
+    return _grouped((row[0], CheckLine(*row[1:])) for row in rows)
 
 
-def findings(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[str, list[FindingLine]]:
-    """Source -> its findings by code and column, the most frequent first; memory is bounded by the examples kept."""
+def findings(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[tuple[str, str], list[FindingLine]]:
+    """The findings of the batches of each name by code and column, the most frequent first."""
     rows = con.execute(
-        "SELECT j.source, code, severity, header, count(*) AS n, arg_min("
-        'struct_pack(f := file_name, s := sheet, r := "row", z := message_zh, e := message_en), '
-        """struct_pack(b := c.batch, s := coalesce(sheet, ''), r := coalesce("row", 0), z := message_zh), """
-        f"{EXAMPLES}) FROM lake.quality.finding AS c JOIN {_JUDGED} ON j.batch = c.batch "
-        "GROUP BY j.source, code, severity, header ORDER BY j.source, n DESC, code, header, severity",
+        f"SELECT j.source, j.name, code, severity, header, count(*) AS n, {first_told_sql(EXAMPLES)} "
+        f"FROM lake.quality.finding AS c JOIN {_JUDGED} USING (batch) "
+        "GROUP BY j.source, j.name, code, severity, header ORDER BY j.source, j.name, n DESC, code, header, severity",
         _listed(judged),
     ).fetchall()
-    return _by_first(
-        (source, FindingLine(code, severity, header, n, tuple((e["f"], e["s"], e["r"], e["z"], e["e"]) for e in some)))
-        for source, code, severity, header, n, some in rows
+    return _grouped(
+        ((source, name), FindingLine(code, severity, header, n, _found(some)))
+        for source, name, code, severity, header, n, some in rows
     )
 
 
 def clashes(con: duckdb.DuckDBPyConnection) -> dict[str, Clashes]:
     """Source -> its rows that clash with another's; none where no identifier is in dispute."""
     rows = con.execute(
-        """SELECT source, count(DISTINCT _record), arg_min(
-          struct_pack(f := file_name, s := sheet, r := "row", z := message_zh, e := message_en),
-          struct_pack(b := batch, s := coalesce(sheet, ''), r := coalesce("row", 0), z := message_zh), 20)
-        FROM lake.quality.clash GROUP BY source"""
+        f"SELECT source, count(DISTINCT _record), {first_told_sql(CLASHES)} FROM lake.quality.clash GROUP BY source"
     ).fetchall()
-    return {source: Clashes(n, tuple((e["f"], e["s"], e["r"], e["z"], e["e"]) for e in some)) for source, n, some in rows}
+    return {source: Clashes(n, _found(some)) for source, n, some in rows}
 
 
-def merged(con: duckdb.DuckDBPyConnection, entities: Iterable[Entity]) -> dict[str, dict[str, int]]:
-    """Entity -> source -> golden records in which a row of the source stands. Entities not merged yet are left out."""
+def merged(con: duckdb.DuckDBPyConnection, fused: Iterable[Entity]) -> dict[str, dict[str, int]]:
+    """Entity -> source -> golden records in which a row of the source stands."""
     return {
         entity.id: dict(
             con.execute(
                 f"SELECT _source, count(DISTINCT _entity) FROM {quoted('lake', 'base', f'{entity.id}__member')} GROUP BY ALL"
             ).fetchall()
         )
-        for entity in entities
-        if is_merged(con, entity)
+        for entity in fused
     }
-
-
-def is_merged(con: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
-    return bool(
-        con.execute(
-            "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'base' AND table_name = ?",
-            [f"{entity.id}__member"],
-        ).fetchall()
-    )
 
 
 #: Parameters: sources, names, batches, and the place of each batch among those of its name, the newest last.
@@ -193,8 +185,12 @@ def _newest(columns: str) -> str:
     return ", ".join(f"arg_max(c.{name}, j.n)" for name in columns.split(", "))
 
 
-def _by_first(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+def _found(told: Sequence[Mapping[str, Any]]) -> tuple[FoundAt, ...]:
+    return tuple((e["f"], e["s"], e["r"], e["z"], e["e"]) for e in told)
+
+
+def _grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = {}
     for key, value in pairs:
         found.setdefault(key, []).append(value)
     return found

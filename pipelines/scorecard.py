@@ -17,8 +17,10 @@ import duckdb
 import pyarrow as pa
 
 from catalog.contract import Contract
+from catalog.entity import Entity
 from pipelines import score_facts as facts
 from pipelines.clean import working
+from pipelines.dedupe import is_fused
 from pipelines.run import Run
 from pipelines.score_facts import BatchLine, CheckLine, Clashes, FindingLine
 from pipelines.slots import is_owed, owed_since, schedule_of
@@ -72,13 +74,13 @@ class SourceCard:
     slots: tuple[JudgedSlot, ...]
     slot_batches: Mapping[str, str]
     batches: tuple[BatchLine, ...]
-    drops: tuple[tuple[datetime, str, str, str], ...]  # arrived_at, file_name, outcome, batch
+    unchanged: tuple[tuple[datetime, str, str], ...]  # arrived_at, file_name, batch in force
     findings: tuple[FindingLine, ...]
     rows_read: int
     rows_accepted: int
     rows_refused: int
     merged: int | None
-    judged: tuple[BatchLine, ...] = ()
+    judged: tuple[BatchLine, ...] = ()  # that the score is made of, by period
     clashes: Clashes | None = None
     months: tuple[MonthScore, ...] = ()
 
@@ -115,10 +117,11 @@ def scorecard(run: Run, window: tuple[date, date] | None = None, months: int = 0
             in_window = {key: some for key, some in judged.items() if key[1] == WINDOW}
             lines = facts.check_lines(run.con, in_window)
             findings = facts.findings(run.con, in_window)
-            drops = facts.drops(run.con)
+            unchanged = facts.unchanged(run.con)
             clashes = facts.clashes(run.con)
-            merged = facts.merged(run.con, run.catalog.entities.values())
-            entities = _entities(run)
+            fused = [entity for entity in run.catalog.entities.values() if is_fused(run, entity.id)]
+            merged = facts.merged(run.con, fused)
+            entities = _entities(run, fused)
         broken = _punctuality_problems(con, plans)
     cards = []
     for plan in plans:
@@ -130,10 +133,11 @@ def scorecard(run: Run, window: tuple[date, date] | None = None, months: int = 0
             contract=contract, window=plan.window, score=score_source([*checks.get((source, WINDOW), ()), *punctual], own),
             checks={line.id: line for line in [*lines.get(source, ()), *_punctuality_words(plan)]}, slots=plan.slots,
             slot_batches={b.period: b.batch for b in plan.batches if b.in_force}, batches=tuple(plan.batches),
-            drops=tuple(drops.get(source, ())), findings=tuple(findings.get(source, ())),
-            rows_read=sum(b.rows_read for b in sent), rows_accepted=sum(b.rows_accepted for b in sent if b.verdict != "hold"),
+            unchanged=tuple(unchanged.get(source, ())), findings=tuple(findings.get((source, WINDOW), ())),
+            rows_read=sum(b.rows_read for b in sent), rows_accepted=_accepted(sent),
             rows_refused=sum(b.rows_refused for b in sent), merged=None if stands is None else stands.get(source, 0),
-            judged=tuple(sent), clashes=clashes.get(source), months=tuple(_month(plan, month, checks.get((source, month), ()), own) for month in plan.months),
+            judged=tuple(sent), clashes=clashes.get(source),
+            months=tuple(_month(plan, month, checks.get((source, month), ()), own) for month in plan.months),
         ))  # fmt: skip
     departments = _departments(cards, policy)
     return Scorecard(run.now, policy, tuple(cards), departments, rank_departments(departments, policy), entities)
@@ -204,9 +208,12 @@ def _month(plan: _Plan, month: str, checks: Sequence[Check], policy: Policy) -> 
     slots, batches = plan.months[month], plan.judged.get(month, ())
     score = score_source([*checks, *_punctual(plan, slots)], policy)
     return MonthScore(
-        month, score.t.value, score.q.value, score.o.value, slots, sum(b.rows_read for b in batches),
-        sum(b.rows_accepted for b in batches if b.verdict != "hold"),
-    )  # fmt: skip
+        month, score.t.value, score.q.value, score.o.value, slots, sum(b.rows_read for b in batches), _accepted(batches)
+    )
+
+
+def _accepted(batches: Sequence[BatchLine]) -> int:
+    return sum(b.rows_accepted for b in batches if b.verdict != "hold")
 
 
 def _punctual(plan: _Plan, slots: Sequence[JudgedSlot], broken: bool = False) -> list[Check]:
@@ -249,12 +256,10 @@ def _of_source(source: str, expectation: Expectation) -> Expectation:
     return Expectation(source, expectation.type, {**expectation.kwargs, "unexpected_rows_query": query})
 
 
-def _entities(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """Per entity of the catalogue: records, entities, and how each field was decided."""
+def _entities(run: Run, fused: Sequence[Entity]) -> tuple[Mapping[str, Any], ...]:
+    """Per entity: records, golden records, and how each field was decided."""
     found = []
-    for entity in run.catalog.entities.values():
-        if not facts.is_merged(run.con, entity):
-            continue
+    for entity in fused:
         records, entities, linked = run.con.execute(
             f"SELECT count(*), count(DISTINCT _entity), count(*) FILTER (_link = 'matched') FROM lake.base.\"{entity.id}__member\""
         ).fetchall()[0]

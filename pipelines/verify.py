@@ -13,6 +13,7 @@ from pipelines import archive
 from pipelines.compare import adds_up
 from pipelines.dedupe import last_fusion
 from pipelines.gate import chained_hash
+from pipelines.identity import RETIRED
 from pipelines.receipt import chain_problems
 from pipelines.run import Run
 from warehouse.lake import one_moment, table_columns
@@ -171,9 +172,9 @@ def _ids(run: Run, entity: str) -> Iterator[str]:
     golden = f'SELECT _entity FROM lake.base."{entity}"'
     wrong = run.con.execute(
         f"""{known}
-SELECT _entity, 'is golden, the ledger says ' || change FROM last WHERE change IN ('merged', 'ended') AND _entity IN ({golden})
+SELECT _entity, 'is golden, the ledger says ' || change FROM last WHERE change IN {RETIRED} AND _entity IN ({golden})
 UNION ALL SELECT _entity, 'is in force by the ledger, and has no golden record' FROM last
-  WHERE change NOT IN ('merged', 'ended') AND _entity NOT IN ({golden})
+  WHERE change NOT IN {RETIRED} AND _entity NOT IN ({golden})
 UNION ALL SELECT _entity, 'was merged into ' || other || ', which the ledger does not know' FROM last
   WHERE change = 'merged' AND other NOT IN (SELECT _entity FROM last UNION ALL {golden})
 ORDER BY ALL LIMIT 100""",

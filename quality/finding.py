@@ -91,6 +91,16 @@ def masked(value: str) -> str:
     return value[0] + "***" + (value[-1] if len(value) >= 5 else "")
 
 
+def first_told_sql(count: int) -> str:
+    """Of a group of rows of `quality.finding` (or `quality.clash`) the first `count` in the order of the files, as SQL: a list of
+    structs f (file), s (sheet), r (row), z and e (message). Keeps no more than these in memory."""
+    return (
+        'arg_min(struct_pack(f := file_name, s := sheet, r := "row", z := message_zh, e := message_en), '
+        'struct_pack(b := batch, ns := sheet IS NULL, s := coalesce(sheet, \'\'), nr := "row" IS NULL, r := coalesce("row", 0), '
+        f"m := message_zh), {count})"
+    )
+
+
 def masked_sql(expression: str) -> str:
     """`masked` as SQL, for findings that are made by the million."""
     return (

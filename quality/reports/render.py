@@ -55,6 +55,11 @@ def render(template: str, language: Language, **values: Any) -> str:
     return environment(language).get_template(template).render(**values)
 
 
+def stylesheet() -> str:
+    """The style of every page: written into most, and beside those that number in the thousands."""
+    return (FOLDER / "site.css").read_text(encoding="utf-8")
+
+
 @lru_cache(maxsize=4)
 def environment(language: Language) -> Environment:
     """Templates of one language. A name a template uses and nobody gave is an error, not a blank."""
@@ -68,7 +73,7 @@ def environment(language: Language) -> Environment:
         other="zh" if en else "en",
         say=lambda zh, english: english if en else zh,
         word=lambda group, code: word(group, code, language),
-        style=Markup((FOLDER / "site.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        style=Markup(stylesheet()),  # noqa: S704 - our own file
         charts=charts,
         dimensions=DIMENSIONS,
         indicators=SUB_INDICATORS,
