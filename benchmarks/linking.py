@@ -213,7 +213,19 @@ def asked(*arguments: str, folder: Path) -> Told:
 
 def days(kept: Path, stores: list[int], changes: int, again: int) -> None:
     print(f"a day of {changes:,} changed rows; 95 of 100 records have an identity number")
-    heads = ("records", "first fusion s", "cpu s", "peak MiB", "day: dedupe s", "merge s", "cpu s", "peak MiB", "ratio", "entities", "F1")
+    heads = (
+        "records",
+        "first fusion s",
+        "cpu s",
+        "peak MiB",
+        "day: dedupe s",
+        "merge s",
+        "cpu s",
+        "peak MiB",
+        "ratio",
+        "entities",
+        "F1",
+    )
     print("".join(f"{h:>15}" for h in heads))
     base: float | None = None
     for records in stores:
@@ -283,7 +295,9 @@ def truth_of(store: Path, day: int) -> Told:
     sent = [kept / f"people_{size}_0.05", *(kept / f"changed_{size}_{n}" for n in range(1, day + 1))]
     with lake.reading(Workspace(store / "workspace")) as con:
         listed = "[" + ", ".join(f"'{folder / 'records.parquet'}'" for folder in sent) + "]"
-        con.execute(f"CREATE TABLE known AS SELECT _record AS no, max(_person) AS entity FROM read_parquet({listed}) GROUP BY ALL")
+        con.execute(
+            f"CREATE TABLE known AS SELECT _record AS no, max(_person) AS entity FROM read_parquet({listed}) GROUP BY ALL"
+        )
         stored = " UNION ALL ".join(f'SELECT "_batch", "_row", record_no FROM lake.std.{source}' for source in SOURCES)
         con.execute(
             "CREATE TABLE records AS SELECT m._record, m._entity, s.record_no AS no FROM lake.base.person__member AS m"
@@ -309,7 +323,9 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=100_000)
     parser.add_argument("--days", type=int, default=1, help="so many days in a row for each store")
     parser.add_argument("--only", choices=("link", "day"))
-    parser.add_argument("--sides", nargs="*", default=list(SIDES), help="of the linking; the first one is what the others are compared with")
+    parser.add_argument(
+        "--sides", nargs="*", default=list(SIDES), help="of the linking; the first one is what the others are compared with"
+    )
     parser.add_argument("--keep", type=Path, help="a folder for people and stores, so that they are made once")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--step", choices=("intake", "fuse"), help=argparse.SUPPRESS)

@@ -42,12 +42,12 @@ HOMOPHONES = (
     "新欣心馨 宏红洪 立丽莉利 少绍 良亮 富福 荣蓉 兴星 生声 金今锦 学雪 民敏 祥翔 光广 旭绪 振珍镇 子紫梓 豪毫 轩萱 晨辰臣 瑞睿 然燃 源元媛 毅怡义 芳方 静婧靖 秀绣 英瑛莹 玲铃 艳燕彦 霞侠 梅美 娟涓 娜纳 兰岚 桂贵 凤奉 淑舒 晓小 婷廷 "
     "颖影 思丝 梦孟 瑶遥 诗施 涵晗 月悦 香湘 莲连 珠朱 翠脆 彤桐 "
     "张章 陈程 黄皇 吴伍 周邹 徐许 余于 蒋江 何贺 胡扈 郑政 梁良 谢榭 韩寒 曾增 萧肖 董懂 袁原 蔡菜 魏卫 任仁"
-).split()
+)
 #: Traditional and other forms of the same character.
 VARIANTS = (
     "国國 华華 丽麗 兰蘭 云雲 龙龍 凤鳳 红紅 军軍 东東 伟偉 杰傑 张張 刘劉 陈陳 杨楊 黄黃 赵趙 吴吳 吕呂 孙孫 马馬 罗羅 郑鄭 谢謝 韩韓 冯馮 邓鄧 萧蕭 蒋蔣 叶葉 苏蘇 钟鐘 谭譚 陆陸 范範 贾賈 "
     "义義 庆慶 学學 强強 刚剛 飞飛 荣榮 兴興 贵貴 胜勝 泽澤 铭銘 颖穎 艳豔 娇嬌 宁寧 峰峯 晖暉 镇鎮 莹瑩 贞貞 阳陽 万萬 严嚴 龚龔 顾顧 邹鄒 温溫 聂聶"
-).split()
+)
 
 #: First and second character of the names of roads, and what a road may be: 40 x 40 x 5 of them.
 ROADS = (
@@ -128,7 +128,9 @@ def values_sql(people: People, rows: str) -> str:
     {in_thousand("n", "number")} AS number_slip, {d("n", "where")} AS slip,
     day > 0 AND {d("n", "change")} % 2 = 0 AS moved
   FROM (SELECT *, (person * 2654435761 + {s} * 40503) % {DAYS * PLACES * SERIALS} AS mixed FROM ({rows}))"""
-    surname = _one_of(_weighed(SURNAMES), f"CASE WHEN person % 3 = 2 THEN {d('person', 'surname')} ELSE {d('family', 'surname')} END")
+    surname = _one_of(
+        _weighed(SURNAMES), f"CASE WHEN person % 3 = 2 THEN {d('person', 'surname')} ELSE {d('family', 'surname')} END"
+    )
     given = f"CASE WHEN male = 1 THEN {_given(MALE, s)} ELSE {_given(FEMALE, s)} END"
     named = f"""SELECT *, {surname} AS surname, {given} AS given,
     -- the home: copies may still stand at the former one, moved ones at the next
@@ -138,7 +140,9 @@ def values_sql(people: People, rows: str) -> str:
   FROM ({own})"""
     road = f"({_one_of(ROADS[0], 'home // 7')} || {_one_of(ROADS[1], 'home // 311')} || {_one_of(ROAD_KINDS, 'home // 13007')})"
     digits = [f"(id17 // {10 ** (16 - i)}) % 10" for i in range(17)]
-    total = " + ".join(f"{digit} * {w}" for digit, w in zip(digits, (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2), strict=True))
+    total = " + ".join(
+        f"{digit} * {w}" for digit, w in zip(digits, (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2), strict=True)
+    )
     parts = f"""SELECT *, surname || given AS name, {road} AS road, 1 + home // 1000003 % 400 AS house, 1 + home // 500009 % 20 AS building,
     1 + home // 31 % 4 AS unit, 100 * (1 + home // 90001 % 18) + 1 + home // 57 % 4 AS room,
     {_one_of(DISTRICTS, "home // 3")} AS district, '1' || (30 + line % 70) || lpad(CAST(line // 70 % 100000000 AS VARCHAR), 8, '0') AS line_no,
@@ -211,7 +215,7 @@ def _weighed(names: str) -> list[str]:
     return found
 
 
-def _pairs(groups: list[str]) -> tuple[str, str]:
+def _pairs(listed: str) -> tuple[str, str]:
     """Each character of a group, and the next one of its group."""
-    following = {a: b for group in groups for a, b in zip(group, group[1:] + group[0], strict=True)}
+    following = {a: b for group in listed.split() for a, b in zip(group, group[1:] + group[0], strict=True)}
     return "".join(following), "".join(following.values())
