@@ -16,8 +16,14 @@ Shares = npt.NDArray[np.float64]
 #: Measured on Chicago's nine lists, FEBRL 1-3 and fake_1000: 0.1 lets chains through, 0.5 tears rows with several typing errors.
 MEAN_LIKENESS = 0.3
 
+#: The same as a distance: how far the members of two groups may be from each other on average.
+FARTHEST = 1 - MEAN_LIKENESS
+
 #: More records than this hanging together by likeness are examined only after asking for ever higher probabilities.
 LARGEST_EXAMINED = 2000
+
+#: So many pairs of nodes are held in memory while components are examined.
+PAIRS_AT_ONCE = 4_000_000
 
 
 def connected(size: int, left: Numbers, right: Numbers) -> Numbers:
@@ -286,7 +292,7 @@ def by_likeness(
     known = node >= 0
     known[known] = within[node[known]]
     held = [_Held.of(len(nodes), node[wanted], code[wanted]) for code in codes for wanted in (known & (code >= 0),)]
-    examined = _Examined(pairs, held, forbidden, sizes)
+    examined = _Examined.of(pairs, forbidden, held, len(nodes))
     members = np.flatnonzero(within)
     members = members[np.argsort(component[members], kind="stable")]
     label = _labels(component, members, sizes, examined)
@@ -311,14 +317,6 @@ class _Pairs:
         """With the place of each node, which keeps their order; without the pairs of nodes that have none (-1)."""
         kept = self.where((place[self.a] >= 0) & (place[self.b] >= 0))
         return _Pairs(place[kept.a], place[kept.b], kept.p)
-
-    def find(self, size: int, x: Numbers, y: Numbers) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-        """Where the pairs `x`, `y` stand, and whether they do; `size` is more than any node."""
-        if not len(self.a):
-            return np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=bool)
-        keys, wanted = self.a * size + self.b, np.minimum(x, y) * size + np.maximum(x, y)
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return at, keys[at] == wanted
 
 
 def _between(a: Numbers, b: Numbers, p: Shares) -> _Pairs:
@@ -376,9 +374,8 @@ class _Held:
         pair = np.repeat(np.arange(len(x)), count)
         nth = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
         wanted = y[pair] * self.width + self.values[self.first[x[pair]] + nth]
-        at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         result = np.zeros(len(x), dtype=bool)
-        result[pair[self.keys[at] == wanted]] = True
+        result[pair[_found(self.keys, wanted)[1]]] = True
         return result
 
 
@@ -386,19 +383,24 @@ class _Held:
 class _Examined:
     """How far nodes are from each other: 1 less the match probability, and out of reach where they may not be one."""
 
-    pairs: _Pairs
+    compared: Numbers  # pairs of nodes as one number each, ascending
+    likeness: Shares
+    forbidden: Numbers  # the same of those that may not be one
     held: Sequence[_Held]
-    forbidden: _Pairs
-    sizes: Numbers
+    nodes: int
+
+    @classmethod
+    def of(cls, pairs: _Pairs, forbidden: _Pairs, held: Sequence[_Held], nodes: int) -> _Examined:
+        return cls(pairs.a * nodes + pairs.b, pairs.p, forbidden.a * nodes + forbidden.b, held, nodes)
 
     def distance(self, x: Numbers, y: Numbers, members: int) -> Shares:
-        """Of each two nodes that stand in one component of so many members."""
-        size = len(self.sizes)
-        at, compared = self.pairs.find(size, x, y)
+        """Of each two nodes (`x` before `y`) that stand in one component of so many members."""
+        key = x * self.nodes + y
+        at, compared = _found(self.compared, key)
         result = np.ones(len(x))
-        result[compared] = 1 - self.pairs.p[at[compared]]
+        result[compared] = 1 - self.likeness[at[compared]]
+        _, apart = _found(self.forbidden, key)
         undecided = np.ones(len(x), dtype=bool)
-        apart = self.forbidden.find(size, x, y)[1]
         for held in self.held:
             both = np.flatnonzero(undecided & held.carried(x) & held.carried(y))
             apart[both] |= ~held.share(x[both], y[both])
@@ -407,46 +409,51 @@ class _Examined:
         return result
 
 
+def _found(keys: Numbers, wanted: Numbers) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Where in `keys` (ascending) each stands, and whether it does."""
+    if not len(keys):
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return at, keys[at] == wanted
+
+
 def _labels(component: Numbers, members: Numbers, sizes: Numbers, examined: _Examined) -> Numbers:
     """Of each node the first one of its group. `members` are the nodes to look at, component by component.
 
-    Components of two and three are most by far; they are joined all at once, the others one by one.
+    Components of one size are looked at together, so many that their pairs fit into memory.
     """
     label = component.copy()
     size = sizes[component[members]]
-    for few in (2, 3):
-        nodes = members[size == few].reshape(-1, few)
-        if len(nodes):
-            label[nodes] = np.take_along_axis(nodes, _average_of_few(nodes, examined), axis=1)
-    many = members[size > 3]
-    starts = np.flatnonzero(np.diff(component[many], prepend=-1))
-    for mine in np.split(many, starts[1:]) if len(many) else ():
-        label[mine] = mine[_average_linkage(mine, examined)]
+    for few in np.unique(size).tolist():
+        same = members[size == few].reshape(-1, few)
+        for nodes in np.array_split(same, -(-same.size * few // PAIRS_AT_ONCE)):
+            label[nodes] = np.take_along_axis(nodes, _average_linkage(nodes, examined), axis=1)
     return label
 
 
-def _average_of_few(nodes: Numbers, examined: _Examined) -> Numbers:
-    """`_average_linkage` of many components of two or three nodes, one in each row; of equally near pairs the first is one."""
+def _average_linkage(nodes: Numbers, examined: _Examined) -> Numbers:
+    """For each of `nodes` (one component a row, ascending), the place in its row of the first member of its group."""
     few = nodes.shape[1]
-    sides = [(i, j) for i in range(few) for j in range(i + 1, few)]
-    distance = np.stack([examined.distance(nodes[:, i], nodes[:, j], few) for i, j in sides], axis=1)
-    limit = 1 - MEAN_LIKENESS
-    nearest = distance.argmin(axis=1)
-    least = distance[np.arange(len(nodes)), nearest]
-    first = np.tile(np.arange(few), (len(nodes), 1))
-    for place, (i, j) in enumerate(sides):
-        first[(nearest == place) & (least <= limit), j] = i
-    if few == 3:
-        others = np.array([[1, 2], [0, 2], [0, 1]])[nearest]
-        mean = np.take_along_axis(distance, others, axis=1).sum(axis=1) / 2
-        first[(least <= limit) & (mean <= limit)] = 0
-    return first
+    i, j = np.triu_indices(few, 1)
+    distance = examined.distance(nodes[:, i].ravel(), nodes[:, j].ravel(), few).reshape(len(nodes), -1)
+    return _of_two_or_three(distance) if few <= 3 else np.stack([_of_many(row) for row in distance])
 
 
-def _average_linkage(mine: Numbers, examined: _Examined) -> Numbers:
-    """For each of `mine` (ascending, one component), the place in `mine` of the first member of its group."""
+def _of_many(distance: Shares) -> Numbers:
     from scipy.cluster.hierarchy import fcluster, linkage
 
-    i, j = np.triu_indices(len(mine), 1)
-    tree = linkage(examined.distance(mine[i], mine[j], len(mine)), "average")
-    return _smallest_member(np.asarray(fcluster(tree, 1 - MEAN_LIKENESS, "distance"), dtype=np.int64))
+    return _smallest_member(np.asarray(fcluster(linkage(distance, "average"), FARTHEST, "distance"), dtype=np.int64))
+
+
+def _of_two_or_three(distance: Shares) -> Numbers:
+    """The same as `_of_many` for many at once, a row each of one distance or three; they are most by far."""
+    rows = np.arange(len(distance))
+    nearest = distance.argmin(axis=1)  # of equally near pairs the first
+    near = distance[rows, nearest] <= FARTHEST
+    first = np.tile(np.arange(2 if distance.shape[1] == 1 else 3), (len(distance), 1))
+    smaller, larger = np.array([[0, 1], [0, 2], [1, 2]])[nearest[near]].T
+    first[rows[near], larger] = smaller
+    if distance.shape[1] == 3:
+        others = np.array([[1, 2], [0, 2], [0, 1]])[nearest]
+        first[near & (distance[rows[:, None], others].sum(axis=1) / 2 <= FARTHEST)] = 0
+    return first
