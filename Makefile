@@ -54,6 +54,7 @@ bench: setup ## wall time and peak memory beside a hand-written baseline, as rat
 	$(BIN)/python -m benchmarks.gate
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.small_files
+	$(BIN)/python -m benchmarks.linking
 
 format: setup ## format the code
 	$(BIN)/ruff check --fix .

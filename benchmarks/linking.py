@@ -211,45 +211,42 @@ def asked(*arguments: str, folder: Path) -> Told:
     return {"wall": account.wall, "whole_peak": account.peak} | told
 
 
-def days(kept: Path, stores: list[int], changes: int, again: int) -> None:
-    print(f"a day of {changes:,} changed rows; 95 of 100 records have an identity number")
-    heads = (
-        "records",
-        "first fusion s",
-        "cpu s",
-        "peak MiB",
-        "day: dedupe s",
-        "merge s",
-        "cpu s",
-        "peak MiB",
-        "ratio",
-        "entities",
-        "F1",
+def days(kept: Path, stores: list[int], changes: int, count: int) -> None:
+    print(
+        f"a day of {changes:,} changed rows; 95 of 100 records have an identity number; ratios to the first day of the first store"
     )
-    print("".join(f"{h:>15}" for h in heads))
-    base: float | None = None
+    heads = ("dedupe s", "merge s", "cpu s", "peak MiB", "time", "cpu", "entities", "F1")
+    print(f"{'':30}" + "".join(f"{h:>12}" for h in heads))
+    base: Told | None = None
     for records in stores:
         town = kept / f"store_{records}"
-        if not (town / "fused.json").is_file():
+        if not (town / "days").is_file():
             shutil.rmtree(town, ignore_errors=True)
             town.mkdir(parents=True)
             drop(town, people_of(kept, records, 0.05), 0)
             asked("--step", "intake", "--store", str(town), folder=kept)
-            (town / "fused.json").write_text(json.dumps(asked("--step", "fuse", "--store", str(town), folder=kept)))
-        first: Told = json.loads((town / "fused.json").read_text())
-        for day in range(1, again + 1):
+            show(f"{records:,}, first fusion", asked("--step", "fuse", "--store", str(town), folder=kept), None)
+            (town / "days").write_text("0")
+        known = int((town / "days").read_text())  # of a store that is kept, the next days
+        for day in range(known + 1, known + count + 1):
             sent = kept / f"changed_{records}_{day}"
             changed(People(records, 0.05), day, changes, sent)
             drop(town, sent, day)
             asked("--step", "intake", "--store", str(town), "--day", str(day), folder=kept)
             told = asked("--step", "fuse", "--store", str(town), "--day", str(day), folder=kept)
-            seconds = told["dedupe"] + told["merge"]
-            base = base or seconds
-            print(
-                f"{records:>15,}{first['dedupe'] + first['merge']:>15.1f}{first['cpu']:>15.1f}{first['peak']:>15.0f}{told['dedupe']:>15.1f}"
-                f"{told['merge']:>15.1f}{told['cpu']:>15.1f}{told['peak']:>15.0f}{seconds / base:>15.2f}{told['entities']:>15,}{told['f1']:>15.4f}",
-                flush=True,
-            )
+            (town / "days").write_text(str(day))
+            base = base or told
+            show(f"{records:,}, day {day}", told, base)
+
+
+def show(what: str, told: Told, base: Told | None) -> None:
+    ratios = [(told["dedupe"] + told["merge"]) / (base["dedupe"] + base["merge"]), told["cpu"] / base["cpu"]] if base else []
+    print(
+        f"{what:30}{told['dedupe']:>12.1f}{told['merge']:>12.1f}{told['cpu']:>12.1f}{told['peak']:>12.0f}"
+        + ("".join(f"{r:>12.2f}" for r in ratios) or " " * 24)
+        + f"{told['entities']:>12,}{told['f1']:>12.4f}",
+        flush=True,
+    )
 
 
 def drop(town: Path, sent: Path, day: int) -> None:
