@@ -49,7 +49,7 @@ check: setup ## what reviewers ask for first: ruff, mypy --strict, the layers, t
 accuracy: setup ## pairwise precision, recall and F1 of linking, where ../shared/data is at hand
 	$(BIN)/python -m benchmarks.accuracy
 
-bench: setup ## wall time and peak memory beside a hand-written baseline, as ratios
+bench: setup ## wall time and peak memory beside a hand-written baseline or another tool, as ratios
 	$(BIN)/python -m benchmarks.intake
 	$(BIN)/python -m benchmarks.gate
 	$(BIN)/python -m benchmarks.report

@@ -31,9 +31,10 @@ from benchmarks.accuracy import score
 from benchmarks.measure import spent
 from benchmarks.people import SOURCES, People, changed, write
 from catalog.entity import load_entity
-from pipelines import flow, link_model
+from pipelines import flow, link_pairs
 from pipelines.dedupe import dedupe
 from pipelines.link import link
+from pipelines.link_script import Script
 from pipelines.merge import merge
 from pipelines.run import Run, open_run
 from warehouse import lake
@@ -105,13 +106,13 @@ def by_dmp(people: Path, work: Path) -> Told:
     path = work / "person.yaml"
     path.write_text(ENTITY, encoding="utf-8")
     compared: list[int] = []
-    block: Callable[..., int] = link_model.block
+    pair = link_pairs.pair
 
-    def counted(*arguments: Any) -> int:
-        compared.append(block(*arguments))
-        return compared[-1]
+    def counted(script: Script, most: int) -> None:
+        pair(script, most)
+        compared.append(script.number("SELECT count(*) FROM link_pairs"))
 
-    setattr(link_model, "block", counted)  # noqa: B010  a module's name that mypy would not let us assign
+    setattr(link_pairs, "pair", counted)  # noqa: B010  a module's name that mypy would not let us assign
     con = opened(work, people)
     con.execute("ATTACH ':memory:' AS work; CREATE TABLE work.records AS FROM records; DROP TABLE records; USE work")
     with timed() as told:
@@ -133,7 +134,7 @@ def by_splink(people: Path, work: Path, narrow: bool = False) -> Told:
         settings = SettingsCreator(
             link_type="dedupe_only",
             unique_id_column_name="_record",
-            blocking_rules_to_generate_predictions=rules,
+            blocking_rules_to_generate_predictions=[*rules],
             comparisons=[
                 cl.NameComparison("person_name").configure(term_frequency_adjustments=True),
                 cl.DateOfBirthComparison("birth_date", input_is_string=True),
@@ -157,7 +158,7 @@ def by_splink(people: Path, work: Path, narrow: bool = False) -> Told:
         found = judged(con, people, f"SELECT _record, cluster_id AS g FROM {clusters.physical_name}")
         best = max(best, found | {"threshold": threshold}, key=lambda one: float(one["f1"]))
     counts = count_comparisons_from_blocking_rules(
-        table, blocking_rules=rules, link_type="dedupe_only", unique_id_column_name="_record", record_sample_proportion=1.0
+        table, blocking_rules=[*rules], link_type="dedupe_only", unique_id_column_name="_record", record_sample_proportion=1.0
     )
     return told | best | {"pairs": max(c["cumulative_comparison_count"] for c in counts)}
 

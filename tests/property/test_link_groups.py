@@ -38,7 +38,7 @@ def one_after_the_other(
     """The smallest record of each record's group, by the words of `by_likeness`."""
     of = group.tolist()
     nodes = sorted(set(of))
-    likeness = {}
+    likeness: dict[tuple[int, int], float] = {}
     for a, b, p in pairs:
         sides = (min(of[a], of[b]), max(of[a], of[b]))
         likeness[sides] = max(p, likeness.get(sides, 0.0))
