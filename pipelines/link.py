@@ -297,10 +297,36 @@ def _compare(work: _Work) -> Model | None:
     else:
         link_pairs.pair(script, model.most)
     if script.number("SELECT count(*) FROM link_pairs"):
-        link_model.score(script, usable, model)
+        link_model.score(script, usable, model, "link_pairs", "compared", LEAST_LIKENESS)
+        _leave_out_what_is_shared(work, model, usable)
     else:
         script.con.execute(nothing)
     return model
+
+
+def _leave_out_what_is_shared(work: _Work, model: Model, usable: Sequence[Look]) -> None:
+    """Score pairs that contradict each other once more, without what a household or an office shares.
+
+    Two of one family have one address and one phone, which the model counts as if one had nothing to do with the other; that their
+    names and dates of birth differ in earnest is then outvoted.
+    """
+    script, told = work.script, "subject"
+    if work.since:
+        columns = ", ".join(quoted(c) for c in looked_at(work.entity, work.present))
+        beside = f"SELECT _id, {columns} FROM {work.since.index}.record WHERE _id IN (SELECT l FROM compared UNION SELECT r FROM compared)"
+        told = "told"
+        script.con.execute(
+            f"CREATE TABLE told AS SELECT _n, {columns} FROM subject UNION ALL {beside} AND _id NOT IN (SELECT _n FROM subject)"
+        )
+    if not link_clash.contradicting(script, work.entity, work.present, "compared", told, "contradicting"):
+        return
+    own = tuple(v for v in usable if work.entity.attribute(v.attribute).kind not in ("address", "phone"))
+    if own:
+        script.con.execute("CREATE TABLE contradicting_pairs AS SELECT l AS join_key_l, r AS join_key_r, '0' AS match_key FROM contradicting")
+        link_model.score(script, own, model, "contradicting_pairs", "compared_without", LEAST_LIKENESS)
+    script.con.execute("DELETE FROM compared AS p USING contradicting AS c WHERE c.l = p.l AND c.r = p.r")
+    if own:
+        script.con.execute("INSERT INTO compared FROM compared_without")
 
 
 def _compare_with_index(work: _Work, since: Since, model: Model, usable: Sequence[Look]) -> None:
@@ -382,10 +408,9 @@ def _gather(work: _Work, threshold: float) -> None:
     """all_records: those that hang together with the change, numbered in order of their id; scored: the pairs among them."""
     script, since = work.script, work.since
     columns = "".join(f", {quoted(c)}" for c in looked_at(work.entity, work.present))
-    alike = f"FROM compared WHERE p >= {LEAST_LIKENESS}"
     if since is None:
         script.con.execute("ALTER TABLE subject RENAME TO all_records")
-        script.run("pairs that are alike at all", f"CREATE TABLE scored AS SELECT l, r, p {alike}")
+        script.run("pairs that are alike at all", "CREATE TABLE scored AS SELECT l, r, p FROM compared")
         return
     index = since.index
     named = sorted({r for d in work.decisions for r in d.records})
@@ -415,7 +440,7 @@ ORDER BY _n""",
         "pairs that are alike at all",
         f"""CREATE TABLE scored AS
 WITH pairs AS (
-  SELECT l, r, p {alike}
+  SELECT l, r, p FROM compared
   UNION ALL
   SELECT l, r, p FROM {index}.pair
   WHERE l IN (SELECT _n FROM affected) AND r IN (SELECT _n FROM affected)
@@ -449,7 +474,7 @@ def _hand_on(
 CREATE TABLE delta_number AS SELECT _id, _record FROM all_records;
 CREATE TABLE delta_compared AS FROM recompared;
 CREATE TABLE delta_gone AS SELECT _n FROM {"gone" if _has(script, "gone") else "recompared WHERE false"};
-CREATE TABLE delta_pair AS SELECT l, r, p FROM compared WHERE p >= {LEAST_LIKENESS};
+CREATE TABLE delta_pair AS SELECT l, r, p FROM compared;
 CREATE TABLE delta_key AS
   SELECT value, false AS is_block, _n AS _id, true AS identified FROM keys
   UNION ALL SELECT DISTINCT value, true, _n, _identified FROM blocks"""

@@ -264,33 +264,36 @@ def _learned(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
     return _settings(looks, prior, learned)
 
 
-def score(script: Script, looks: tuple[Look, ...], model: Model) -> None:
-    """Score link_pairs by a model, the records standing in link_prepared.
+def score(script: Script, looks: tuple[Look, ...], model: Model, pairs: str, out: str, least: float) -> None:
+    """Score pairs (`join_key_l`, `join_key_r`, `match_key`) by a model, the records standing in link_prepared.
 
-    Writes   compared: `l`, `r` (record numbers, l < r), `p` (match probability, six digits)
+    Reads    looks: those of the model, or of them only these: the others are then taken as not known
+    Writes   out: `l`, `r` (record numbers, l < r), `p` (match probability, six digits), where it is `least` or more
     """
     with _quiet():
-        api, linker = _linker(script, model.settings)
-        shared = often_shared(looks)
+        asked = {v.attribute for v in looks}
+        comparisons = [c for c in model.settings["comparisons"] if c["output_column_name"] in asked]
+        api, linker = _linker(script, {**model.settings, "comparisons": comparisons})
+        shared = {v.attribute for v in often_shared(model.of(looks))}
         for v in looks:
             for key in sorted({level.frequency for level in v.levels if level.frequency}):
                 known = f"{v.attribute}__frequency"
-                if v not in shared:  # a value that the model saw once or never is as rare as can be
+                if v.attribute not in shared:  # a value that the model saw once or never is as rare as can be
                     known = f"{v.attribute}__tf"
                     script.run(
                         f"how common each {v.attribute} at hand is",
-                        f"""CREATE TABLE "{known}" AS
+                        f"""CREATE OR REPLACE TABLE "{known}" AS
 SELECT "{key}", coalesce("tf_{key}", {1 / max(model.filled[v.attribute], 1)!r}) AS "tf_{key}"
 FROM (SELECT DISTINCT "{key}" FROM link_prepared WHERE "{key}" IS NOT NULL) LEFT JOIN "{v.attribute}__frequency" USING ("{key}") """,
                     )
                 frequency = api.register(known, dataset_display_name=f"{v.attribute}_frequency")
                 linker.table_management.register_term_frequency_lookup(frequency, key)
-        chosen = api.register("link_pairs", dataset_display_name="chosen_pairs")
+        chosen = api.register(pairs, dataset_display_name=f"chosen_{out}")
         linker.table_management.register_blocked_pairs_for_predict(chosen)
-        predicted = linker.inference.predict(warning_mode="never")
+        predicted = linker.inference.predict(threshold_match_probability=least, warning_mode="never")
         script.run(
             "scores",
-            f"""CREATE TABLE compared AS
+            f"""CREATE TABLE {out} AS
 SELECT least(_n_l, _n_r) AS l, greatest(_n_l, _n_r) AS r, round(match_probability, 6) AS p
 FROM {predicted.physical_name}""",
         )
