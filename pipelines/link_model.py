@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 
 from catalog.entity import Match
-from pipelines.link_kinds import MACROS, Look
+from pipelines.link_kinds import Look, install
 
 #: Pairs looked at, at most; and on average per record. Smallest blocks first, so the largest are left out.
 MOST_PAIRS = 20_000_000
@@ -72,7 +72,7 @@ def prepare(script: Script, looks: tuple[Look, ...]) -> tuple[Look, ...]:
     Writes   link_prepared: the same rows with `<attribute>__<form>` columns
     Returns  the looks that at least two records have a value for; the others cannot tell records apart
     """
-    for signature, body in MACROS.items():
+    for signature, body in install(script.con).items():
         script.run(f"macro {signature}", f"CREATE OR REPLACE MACRO {signature} AS {body}")
     source = "(SELECT _n, _identified" + "".join(f', CAST("{v.attribute}" AS VARCHAR) AS "{v.attribute}"' for v in looks)
     source += " FROM numbered)"
@@ -87,7 +87,7 @@ def prepare(script: Script, looks: tuple[Look, ...]) -> tuple[Look, ...]:
     script.run("normal forms", f"CREATE TABLE forms AS SELECT * FROM {source} ORDER BY _n")
     joins, columns = [], []
     for v in looks:
-        columns += [f'f."{v.column(s)}"' for s in v.forms]
+        columns += [f'f."{v.column(s)}"' for s in v.kept]
         if v.weighed is None:
             continue
         t, n, table = v.column(v.weighed), v.column("n"), f"{v.attribute}__pieces"
