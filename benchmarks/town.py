@@ -19,6 +19,7 @@ from dataclasses import replace
 from random import Random
 
 import duckdb
+import pyarrow as pa
 
 from examples.city import names
 from examples.city.companies import Company, make_enterprises
@@ -83,13 +84,16 @@ def firms(con: duckdb.DuckDBPyConnection, count: int = 2000, seed: int = 7) -> N
 
 def _store(con: duckdb.DuckDBPyConnection, rng: Random, rows: list[tuple[str, str, Row]]) -> None:
     rng.shuffle(rows)
-    columns = list(rows[0][2])
-    con.execute(f"CREATE TABLE records (_record VARCHAR, _source VARCHAR, {', '.join(f'{c} VARCHAR' for c in columns)})")
-    con.execute("CREATE TABLE truth (_record VARCHAR, entity VARCHAR)")
-    marks = ", ".join("?" * (len(columns) + 2))
-    for n, (source, _, row) in enumerate(rows):
-        con.execute(f"INSERT INTO records VALUES ({marks})", [f"{n:06d}", source, *row.values()])
-    con.executemany("INSERT INTO truth VALUES (?, ?)", [[f"{n:06d}", truth] for n, (_, truth, _) in enumerate(rows)])
+    ids = [f"{n:07d}" for n in range(len(rows))]
+    columns = {name: pa.array([row[name] for _, _, row in rows], pa.string()) for name in rows[0][2]}
+    tables = {
+        "records": pa.table({"_record": ids, "_source": [source for source, _, _ in rows], **columns}),
+        "truth": pa.table({"_record": ids, "entity": [truth for _, truth, _ in rows]}),
+    }
+    for name, drawn in tables.items():
+        con.register("_drawn", drawn)
+        con.execute(f"CREATE TABLE {name} AS FROM _drawn")
+        con.unregister("_drawn")
 
 
 def _one_of(rng: Random, value: str | None, *others: tuple[float, str | None]) -> str | None:
