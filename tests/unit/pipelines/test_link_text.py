@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from benchmarks import accuracy, town
 from catalog.entity import Compare
 from pipelines.link_kinds import Look, install, look
-from pipelines.link_model import Script, prepare
+from pipelines.link_pairs import forms, macros, prepare, weigh
+from pipelines.link_script import Script
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,10 @@ def graded(kind: Any, pairs: Sequence[tuple[str, str, int]]) -> list[tuple[str, 
     con.execute("CREATE TABLE numbered (_n BIGINT, _identified BOOLEAN, it VARCHAR)")
     for n, (left, right, _) in enumerate(pairs):
         con.execute("INSERT INTO numbered VALUES ($1, false, $2), ($1 + 1, false, $3)", [2 * n, left, right])
-    prepare(Script(con), (compared,))
+    script = Script(con)
+    macros(script)
+    forms(script, (compared,), "numbered", "forms")
+    prepare(script, (compared,), weigh(script, (compared,)), "forms")
     levels = " ".join(f"WHEN {level.sql} THEN {place}" for place, level in enumerate(compared.levels))
     columns = [c[0] for c in con.execute("DESCRIBE link_prepared").fetchall()]
     one, other = (", ".join(f'"{c}" AS "{c}_{side}"' for c in columns) for side in "lr")
