@@ -180,7 +180,9 @@ def _city(entity: str) -> Callable[[duckdb.DuckDBPyConnection, Path], None]:
                             file_of[verdict.batch] = drop["file"]
             with open_run(now=datetime.fromisoformat(wave["at"]), workspace=root / "workspace", catalog=SHIPPED) as run:
                 dedupe(run, entity)
-                con.execute("CREATE TABLE records AS FROM read_parquet($1)", [str(staged(run.workspace, entity) / "records.parquet")])
+                con.execute(
+                    "CREATE TABLE records AS FROM read_parquet($1)", [str(staged(run.workspace, entity) / "records.parquet")]
+                )
             con.execute("CREATE TABLE file_of (_batch VARCHAR, file VARCHAR)")
             con.executemany("INSERT INTO file_of VALUES (?, ?)", [list(pair) for pair in file_of.items()])
             con.execute(
@@ -214,7 +216,10 @@ NAMED = ("person_name", "birth_date")
 DATA = (
     DataSet("chicago, nothing said", CHICAGO, _chicago, SITE, SITE_RULE, {}),
     DataSet("chicago, a site is a place", CHICAGO, _chicago, SITE, SITE_RULE, {"block": ["address"]}, 0.95),
-    *(DataSet(f"febrl {n}", "febrl-1-2-3", _febrl(n), FEBRL, PERSON, {}, floor) for n, floor in ((1, 0.99), (2, 0.97), (3, 0.95))),
+    *(
+        DataSet(f"febrl {n}", "febrl-1-2-3", _febrl(n), FEBRL, PERSON, {}, floor)
+        for n, floor in ((1, 0.99), (2, 0.97), (3, 0.95))
+    ),
     DataSet(
         "splink fake_1000",
         "splink-fake-1000",

@@ -71,4 +71,4 @@ def register(con: duckdb.DuckDBPyConnection) -> None:
     """Make both functions known to the database of `con`; a second time changes nothing."""
     for name, function in (("simplified", _simplified), ("readings", _readings)):
         if not con.execute("SELECT 1 FROM duckdb_functions() WHERE function_name = ?", [name]).fetchall():
-            con.create_function(name, function, ["VARCHAR"], "VARCHAR", type="arrow")
+            con.create_function(name, function, ["VARCHAR"], "VARCHAR", type=duckdb.func.ARROW)
