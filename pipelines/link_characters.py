@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from duckdb.func import PythonUDFType
 
 #: Marks the end of a value in the long text; a noncharacter, so no text holds it.
 _END = "\U0010ffff"
@@ -71,4 +72,4 @@ def register(con: duckdb.DuckDBPyConnection) -> None:
     """Make both functions known to the database of `con`; a second time changes nothing."""
     for name, function in (("simplified", _simplified), ("readings", _readings)):
         if not con.execute("SELECT 1 FROM duckdb_functions() WHERE function_name = ?", [name]).fetchall():
-            con.create_function(name, function, ["VARCHAR"], "VARCHAR", type=duckdb.func.ARROW)
+            con.create_function(name, function, ["VARCHAR"], "VARCHAR", type=PythonUDFType.ARROW)
