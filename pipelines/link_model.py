@@ -39,6 +39,20 @@ FEWEST_TRAINING_PAIRS = 100
 SEED = 1
 
 
+#: Where the likeness of compared pairs is counted.
+BOUNDS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What comparing some records looked like: by it drift is seen."""
+
+    records: int
+    filled: Mapping[str, int]  # attribute -> of them, those with a value
+    pairs: int  # compared
+    likeness: tuple[int, ...]  # of the pairs, those from each of BOUNDS up to the next
+
+
 @dataclass(frozen=True)
 class Model:
     """What was learned. Its tables (`<attribute>__pieces`, `<attribute>__frequency`) stand in the scratch schema."""
@@ -50,6 +64,7 @@ class Model:
     unseen: Mapping[str, int]  # what a piece weighs that the records it learned from did not have
     records: int
     filled: Mapping[str, int]  # of them, those with a value
+    figures: Figures | None = None  # of the records it learned from
 
     def of(self, looks: Sequence[Look]) -> tuple[Look, ...]:
         return tuple(v for v in looks if v.attribute in self.attributes)
@@ -103,7 +118,24 @@ def _tables(script: Script) -> list[str]:
 def read(folder: Path) -> Model:
     """The model in a folder, without its tables."""
     data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return Model(**{**data, "attributes": tuple(data["attributes"]), "rules": tuple(tuple(r) for r in data["rules"])})
+    told = data.pop("figures")
+    figures = Figures(**{**told, "likeness": tuple(told["likeness"])}) if told else None
+    return Model(
+        **{**data, "attributes": tuple(data["attributes"]), "rules": tuple(tuple(r) for r in data["rules"]), "figures": figures}
+    )
+
+
+def figures(script: Script, looks: Sequence[Look], subject: str, compared: str) -> Figures:
+    """Of the records of `subject`, all of whose pairs stand in link_pairs and `compared`."""
+    counts = ", ".join(f'count("{v.column("n")}")' for v in looks)
+    [(records, *filled)] = script.ask(f"SELECT count(*), {counts} FROM link_prepared WHERE _n IN (SELECT _n FROM {subject})")
+    steps = ", ".join(
+        f"count(*) FILTER (p >= {low}{f' AND p < {high}' if high else ''})"
+        for low, high in zip(BOUNDS, [*BOUNDS[1:], None], strict=True)
+    )
+    [likeness] = script.ask(f"SELECT {steps} FROM {compared}")
+    pairs = script.number("SELECT count(*) FROM link_pairs")
+    return Figures(records, {v.attribute: n for v, n in zip(looks, filled, strict=True)}, pairs, tuple(likeness))
 
 
 def load(script: Script, folder: Path) -> Model:
