@@ -227,6 +227,35 @@ def changes_(
     print(f"{len(found.changes)} changes; next time: dmp changes {entity} --since {found.upto}")
 
 
+@app.command("contradictions")
+def contradictions_(
+    entity: Annotated[str, typer.Argument(help="Entity, such as legal_entity.")],
+    department: Annotated[str | None, typer.Option(help="Only what this department should mend, or lost.")] = None,
+    out: Annotated[str | None, typer.Option(help="Write all of them as CSV into this file; - is standard output.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Rows of each department on the screen, oldest first.")] = 5,
+    reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
+    lang: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+    json_: Json = False,
+) -> None:
+    """Where departments differ about golden records: who says what since when, who is believed, and who should mend it."""
+    from dataclasses import asdict
+
+    from pipelines.contradiction_pages import told
+    from pipelines.contradictions import contradictions, write_contradictions
+
+    with _run() as run:
+        if out:
+            count = write_contradictions(run, entity, out, department, reveal=reveal)
+            print(f"{count} rows written to {out}", file=sys.stderr)
+            return
+        found = contradictions(run, entity, department, limit, reveal=reveal)
+        if json_:
+            _say(asdict(found))
+            return
+        for line in told(run, found, lang):
+            print(line)
+
+
 @app.command("rows")
 def rows_(
     source: Annotated[str, typer.Argument(help="A source, such as police__resident.")],
@@ -241,7 +270,7 @@ def rows_(
     with _run() as run:
         sql = rows_sql(run, source, _aware(as_of) if as_of else None, reveal=reveal)
         if csv:
-            write_csv(run, sql, csv, limit)
+            write_csv(run.con, sql, csv, limit)
             return
         found = run.con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
         names, rows = [d[0] for d in found.description or ()], found.fetchall()

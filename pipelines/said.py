@@ -70,10 +70,7 @@ def said_sql(entity: Entity, contract: Contract, stored: Mapping[str, str], attr
     else:
         begin = f"mine AS (SELECT * FROM asked WHERE {mine})"
         join, order = f"mine AS m ON {place}", "0"
-    cells = ", ".join(
-        f"{{'a': {literal(n)}, 'v': CAST(TRY_CAST(s.{quoted(n)} AS {SQL_TYPES[entity.attribute(n).type]}) AS VARCHAR)}}"
-        for n in attributes
-    )
+    cells = ", ".join(f"{{'a': {literal(n)}, 'v': {_text(entity, n)}}}" for n in attributes)
     deletes = (deletes_sql(contract, stored) if keyed else None) or "false"
     return f"""WITH {begin},
 history AS (
@@ -102,3 +99,14 @@ SELECT _entity, _record, {literal(contract.id)}, attribute, any_value(last.v), a
   NOT any_value(last.newest), min(arrived_at), arg_min(_batch, arrived_at)
 FROM run WHERE value = last.v AND coalesce(n > otherwise, true)
 GROUP BY _entity, _record, attribute"""
+
+
+def _text(entity: Entity, attribute: str) -> str:
+    """A cell as merge takes it, as text; 200 and not 200.00000000."""
+    kind = entity.attribute(attribute).type
+    text = f"CAST(TRY_CAST(s.{quoted(attribute)} AS {SQL_TYPES[kind]}) AS VARCHAR)"
+    return (
+        f"CASE WHEN contains({text}, '.') THEN regexp_replace({text}, '\\.?0+$', '') ELSE {text} END"
+        if kind == "number"
+        else text
+    )
