@@ -170,7 +170,7 @@ def trace(run: Run, entity_id: str, wanted: str, *, reveal: bool = False) -> Tra
         con.execute("CREATE TEMP TABLE wanted AS SELECT $1 AS _entity, unnest($2) AS attribute", [one, _attributes(entity)])
         tell(run, con, entity)
         said = _said(con)
-        likenesses = _likenesses(con, entity, one)
+        likenesses = _likenesses(run, con, entity, one)
     with one_moment(run.con):
         members = _members(run, entity, one, said, likenesses)
         return Trace(
@@ -232,19 +232,14 @@ def _said(con: duckdb.DuckDBPyConnection) -> Said:
     return told
 
 
-def _likenesses(con: duckdb.DuckDBPyConnection, entity: Entity, one: str) -> Mapping[str, Likeness]:
+def _likenesses(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, one: str) -> Mapping[str, Likeness]:
     """Record -> its likeness to the one it was matched to."""
     pairs = con.execute(
         f"SELECT _record, _matched_to, _probability FROM lake.base.{quoted(entity.id + '__member')} "
         "WHERE _entity = ? AND _matched_to IS NOT NULL AND _probability IS NOT NULL ORDER BY _record",
         [one],
     ).fetchall()
-    if not pairs:
-        return {}
-    [(model,)] = con.execute(
-        "SELECT arg_max(model, CAST(split_part(fusion, '#', 2) AS INTEGER)) FROM lake.ledger.fusion WHERE entity = ?", [entity.id]
-    ).fetchall()
-    return {record: likeness for (record, _), likeness in explain(con, entity, model, pairs).items()}
+    return {record: likeness for (record, _), likeness in explain(run, con, entity, pairs).items()}
 
 
 def _fields(run: Run, entity: Entity, one: str, reveal: bool, said: Said) -> tuple[Field, ...]:

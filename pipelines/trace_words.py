@@ -64,9 +64,10 @@ SENTENCES: Mapping[str, Pair] = {
     ),
     "prior": ("比较之前 ({bits})", "before comparing ({bits})"),
     "weight": ("{attribute}{level} ({bits})", "{attribute} {level} ({bits})"),
-    "rarity": ("值的常见或罕见程度 ({bits})", "how common or rare these values are ({bits})"),
+    "rare": ("这个值较少见 ({bits})", "a rarer value than most ({bits})"),
+    "common": ("这个值较常见 ({bits})", "a commoner value than most ({bits})"),
     "together": ("合计 {bits}，即同一主体的概率 {p}", "Together {bits}, a probability of {p}"),
-    "almost": ("合计 {bits} 以上，同一主体的概率高于 0.999999", "Together {bits} or so, a probability above 0.999999"),
+    "almost": ("合计 {bits}，即同一主体的概率高于 0.999999", "Together {bits}, a probability above 0.999999"),
     "only_probability": ("同一主体的概率 {p}", "a probability of {p}"),
     "bits": (
         "（数字为以 2 为底的对数权重：每加 1，是同一主体的可能性翻一倍；负数表示不像）",
@@ -242,23 +243,21 @@ class _Words:
         if m.likeness is None:
             return self.say("alike_unknown", why=why, other=other, together=self.say("only_probability", p=f"{probability:.4f}"))
         parts, total = self.parts(m.likeness)
-        sentence = "together" if m.likeness.total is not None else "almost"
+        sentence = "together" if probability < 0.9999995 else "almost"
         return self.say(
             "alike", why=why, other=other, parts=parts, together=self.say(sentence, bits=_bits(total), p=f"{probability:.6f}")
         )
 
     def parts(self, likeness: Likeness) -> tuple[str, float]:
-        """The summands as printed, and what they add up to: rarity takes what rounding leaves."""
-        weighed = [w for w in likeness.weights if w.level != "missing"]
-        shown = [self.say("prior", bits=_bits(likeness.prior)), *(self.weight(w) for w in weighed)]
-        total = round(likeness.prior, 1) + sum(round(w.bits, 1) for w in weighed)
-        if likeness.total is not None:
-            rest = round(round(likeness.total, 1) - total, 1)
-            if rest:
-                shown.append(self.say("rarity", bits=_bits(rest)))
-            total += rest
-        missing = [self.weight(w) for w in likeness.weights if w.level == "missing"]
-        return self.listed([*shown, *missing]), total
+        """The summands as printed, what speaks most first, and what they add up to: the sum of what is printed."""
+        shown, total = [self.say("prior", bits=_bits(likeness.prior))], round(likeness.prior, 1)
+        for w in sorted(likeness.weights, key=lambda w: (w.level == "missing", -w.bits)):
+            shown.append(self.weight(w))
+            total += round(w.bits, 1)
+            if rarity := round(w.rarity, 1):
+                shown.append(self.say("rare" if rarity > 0 else "common", bits=_bits(rarity)))
+                total += rarity
+        return self.listed(shown), total
 
     def weight(self, w: Weight) -> str:
         level = w.level if self.en else LEVELS.get(w.level, w.level)
