@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -27,6 +27,15 @@ from warehouse.lake import literal, quoted, table
 
 #: What is found again may differ from the probability that was written down (six digits) by no more than this, else it is not told.
 MOST_APART = 0.00001
+
+
+#: Level of an attribute that a household or an office shares, between two whose names and dates contradict each other: it counts for nothing
+#: (`pipelines.link`).
+LEFT_OUT = "left out"
+
+
+def _is_shared(entity: Entity, attribute: str) -> bool:
+    return entity.attribute(attribute).kind in ("address", "phone")
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,11 @@ def explain(
     Reads    said (`pipelines.said`) with the compared attributes of these records
     Writes   said and wanted, if there is no pinned model; scratch tables. `con` is of no other use afterwards
     """
-    if not pairs or not entity.match:
+    last = _last_model(con, entity) if pairs and entity.match else None
+    if last is None:
         return {}
     try:
-        settings, found = _reached(run, con, entity, pairs)
+        settings, found = _reached(run, con, entity, pairs, last)
     except duckdb.Error:  # the model was learned with other normal forms than there are today
         return {}
     likely = {(a, b): p for a, b, p in pairs}
@@ -78,9 +88,12 @@ def explain(
     for a, b, *cells in found:
         prior = settings["probability_two_random_records_match"]
         weights = tuple(_weight(c, *cell.values()) for c, cell in zip(settings["comparisons"], cells, strict=True))
-        likeness = Likeness(math.log2(prior / (1 - prior)), weights)
-        if abs(likeness.probability - likely[a, b]) <= MOST_APART:
-            told[a, b] = likeness
+        apart = tuple(replace(w, level=LEFT_OUT, bits=0.0, rarity=0.0) if _is_shared(entity, w.attribute) else w for w in weights)
+        for some in (weights, apart):
+            likeness = Likeness(math.log2(prior / (1 - prior)), some)
+            if abs(likeness.probability - likely[a, b]) <= MOST_APART:
+                told[a, b] = likeness
+                break
     return told
 
 
@@ -94,14 +107,18 @@ def _weight(comparison: Mapping[str, Any], place: int, frequency: float | None) 
 
 
 def _reached(
-    run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, pairs: Sequence[tuple[str, str, float]]
+    run: Run,
+    con: duckdb.DuckDBPyConnection,
+    entity: Entity,
+    pairs: Sequence[tuple[str, str, float]],
+    last: tuple[int, Mapping[str, Any]],
 ) -> tuple[Mapping[str, Any], list[tuple[Any, ...]]]:
     """The model's settings, and per pair: record, other, and for each comparison of it the level reached and the frequency of the value."""
     script = Script(con)
     everything = looks(entity, frozenset(a.name for a in entity.attributes))
     given = [[a for a, _, _ in pairs], [b for _, b, _ in pairs]]
     con.execute("CREATE TABLE asked_pair AS SELECT unnest($1) AS a, unnest($2) AS b", given)
-    version = models.newest(run.workspace, entity.id)
+    version, settings = last
     if version:
         folder = models.folder(run.workspace, entity.id, version)
         model = link_model.read(folder)
@@ -110,7 +127,7 @@ def _reached(
             con.execute(f"CREATE VIEW {quoted(path.stem)} AS FROM read_parquet({literal(str(path))})")
         only = "WHERE _record IN (SELECT a FROM asked_pair UNION SELECT b FROM asked_pair)"
     else:
-        settings, only = _last_settings(con, entity), ""
+        only = ""
         listed = [v.attribute for v in everything]
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT _entity, unnest($1) AS attribute FROM {_members(entity)}",
@@ -150,12 +167,14 @@ def _members(entity: Entity) -> str:
     return table(f"base.{entity.id}__member")
 
 
-def _last_settings(con: duckdb.DuckDBPyConnection, entity: Entity) -> Mapping[str, Any]:
-    [(text,)] = con.execute(
-        "SELECT arg_max(model, CAST(split_part(fusion, '#', 2) AS INTEGER)) FROM lake.ledger.fusion WHERE entity = ?", [entity.id]
+def _last_model(con: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[int, Mapping[str, Any]] | None:
+    """The number of the pinned model that the last fusion went by (0: it learned its own), and its settings; None where none compared."""
+    found = con.execute(
+        "SELECT linking, model FROM lake.ledger.fusion WHERE entity = ? AND model IS NOT NULL "
+        "ORDER BY CAST(split_part(fusion, '#', 2) AS INTEGER) DESC LIMIT 1",
+        [entity.id],
     ).fetchall()
-    settings: Mapping[str, Any] = json.loads(text)  # a fusion that matched anything kept them
-    return settings
+    return ((json.loads(found[0][0])["model"] or 0) if found[0][0] else 0, json.loads(found[0][1])) if found else None
 
 
 def _level(comparison: Mapping[str, Any]) -> str:

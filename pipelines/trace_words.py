@@ -101,7 +101,7 @@ CHANGES: Mapping[str, Pair] = {
 
 #: Levels of likeness as `pipelines.link_kinds` labels them; a label that is not here is shown as it is.
 LEVELS: Mapping[str, str] = {
-    "equal": "相同", "missing": "有一方未填", "different": "不同", "other order of words": "词序不同",
+    "equal": "相同", "missing": "有一方未填", "different": "不同", "left out": "不计（姓名与日期相矛盾，同住或同单位的人也会相同）", "other order of words": "词序不同",
     "one character differs": "差一字", "two characters differ": "差两字", "close spelling": "写法很近", "similar spelling": "写法相近",
     "nearly all words": "几乎所有字词相同", "one contains the other": "一方包含另一方", "most words": "多数字词相同",
     "some words": "部分字词相同", "same number and street": "街道门牌相同", "same number, like street": "门牌相同而街道相近",
