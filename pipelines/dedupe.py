@@ -19,6 +19,7 @@ from pipelines.compile import SQL_TYPES
 from pipelines.current import batches_sql, deletes_sql, merges_by_key, order_sql
 from pipelines.errors import NotFound, prove
 from pipelines.link import link
+from pipelines.review_journal import obeyed
 from pipelines.run import Run
 from warehouse.lake import PARQUET, attach, literal, quoted, table, table_columns
 from warehouse.layout import Workspace, write_atomically
@@ -56,8 +57,9 @@ def dedupe(run: Run, entity_id: str) -> bool:
     """Link the current rows of every source of an entity. False: nothing changed since the last fusion.
 
     Reads    std.<source> of the batches in force (a source without a new batch keeps its last good data)
-    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet, clashes.parquet
-    Grain    records: one per surviving row; clusters: one per record; clashes: one per record and identifier in dispute
+    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet, clashes.parquet, doubts.parquet
+    Grain    records: one per surviving row; clusters: one per record; clashes: one per record and identifier in dispute;
+             doubts: one per pair of records that a person should look at
     Rows     accepted = surviving + superseded
     Again    the same inputs give the same clusters, in whatever order they arrived
     """
@@ -71,7 +73,7 @@ def _dedupe(run: Run, entity: Entity) -> bool:
     inputs = _inputs(run, entity)
     if not inputs:
         return False
-    decisions = run.catalog.decisions.get(entity.id, ())
+    decisions = obeyed(run, entity.id)
     decided = [d.model_dump(mode="json", include={"must_link", "cannot_link"}) for d in decisions]
     inputs_hash = hashlib.sha256(json.dumps([entity.hash, *decided, *[(i.source, i.batch) for i in inputs]]).encode()).hexdigest()
     last, number = last_fusion(run, entity.id)
@@ -87,8 +89,8 @@ def _dedupe(run: Run, entity: Entity) -> bool:
         con.executemany("INSERT INTO inputs VALUES (?, ?, ?)", [[i.source, i.batch, i.recency] for i in inputs])
         sql = records_sql(run, con, entity, {i.source for i in inputs})
         con.execute(f"CREATE TABLE records AS\n{sql}")
-        linked = link(con, entity, "records", "clusters", "clashes", decisions)
-        for name, order in (("records", "_record"), ("clusters", "_record"), ("clashes", "ALL")):
+        linked = link(con, entity, "records", "clusters", "clashes", decisions, "doubts")
+        for name, order in (("records", "_record"), ("clusters", "_record"), ("clashes", "ALL"), ("doubts", "ALL")):
             con.execute(f"COPY (FROM {name} ORDER BY {order}) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
         accepted = sum(i.rows for i in inputs)
         surviving = _count(con, "records")

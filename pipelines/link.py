@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from catalog.decision import Decision, together
 from catalog.entity import Entity, Identifier
-from pipelines import link_clash, link_groups, link_model
+from pipelines import link_clash, link_doubts, link_groups, link_model
 from pipelines.link_kinds import looks
 from pipelines.link_model import Script
 from warehouse.lake import quoted
@@ -40,6 +40,7 @@ def link(
     out: str,
     clashes: str | None = None,
     decisions: Sequence[Decision] = (),
+    doubts: str | None = None,
 ) -> Links:
     """Group the rows of `records` into entities.
 
@@ -51,6 +52,7 @@ def link(
              clashes, replaced, if given: one row per record and identifier value on which records contradict each other
              (`pipelines.link_clash`): `_record`, `_identifier`, `_clash` (the smallest record of the value), `_other` (a record
              it is kept apart from), `_unclear` (it contradicts none of them, and no more can be told)
+             doubts, replaced, if given: one row per pair of records that a person should look at (`pipelines.link_doubts`)
     Obeys    decisions: what they must link is one whatever else is known, what they cannot link is never one. Those they name that are
              not among the records are passed over
     Rows     rows of out = rows of records
@@ -81,6 +83,8 @@ def link(
         )
         con.execute(f"USE {scratch}")
         model = _link(script, entity, identifiers, present, compared, decisions)
+        if doubts:
+            link_doubts.find(script, entity.match.threshold if entity.match else None, decisions)
         con.execute(f"USE {quoted(database, schema)}")
         script.run(
             "clusters",
@@ -107,6 +111,8 @@ FROM {scratch}.clashed c JOIN {scratch}.all_records r USING (_n)
 JOIN {scratch}.all_records first ON first._n = c.first JOIN {scratch}.all_records other ON other._n = c.other
 ORDER BY ALL""",
             )
+        if doubts:
+            script.run("doubts of the queue", link_doubts.out_sql(scratch, doubts))
         return Links(out, tuple(script.statements), model)
     finally:
         with suppress(duckdb.Error):

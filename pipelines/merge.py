@@ -15,6 +15,7 @@ from pipelines.compile import SQL_TYPES
 from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key
 from pipelines.errors import StageError
 from pipelines.identity import CHANGES, changes_sql, keep, name_clusters, read_before, tidy
+from pipelines.review_queue import queue_sql
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
 from warehouse.lake import PARQUET, literal, quoted
@@ -41,6 +42,7 @@ def merge(run: Run, entity_id: str) -> None:
              base.<entity>__member  one row per surviving record: the entity it stands in, and what linked it
              ledger.entity_change   what this fusion did to ids and values, kept in the archive too (`pipelines.identity`)
              quality.clash          the entity's rows: records that share an identifier and were kept apart for all that
+             quality.review         the entity's rows: pairs of records that a person should look at
     Rows     each surviving record stands in exactly one entity, checked before the commit
     Again    the same inputs give the same rows; a staged fusion that was committed is not committed twice, and where
              nothing is staged any more, another run has merged it
@@ -68,7 +70,7 @@ def _merge(run: Run, entity: Entity) -> None:
     }
     with working(run) as con:
         set_digest_key(con, run.workspace)
-        for name in ("records", "clusters", "clashes"):
+        for name in ("records", "clusters", "clashes", "doubts"):
             con.execute(f"CREATE VIEW {name} AS FROM read_parquet({literal(str(place / f'{name}.parquet'))})")
         _ranks(con, entity, [s for s, _ in fusion.inputs])
         name_senders(run, con, [b for _, b in fusion.inputs])
@@ -103,6 +105,11 @@ def _merge(run: Run, entity: Entity) -> None:
             con.execute(f"COPY (\n{clash_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
             files["quality.clash"] = (TABLES["quality.clash"][1], path)
             statements.append(("quality.clash", clash_sql(entity)))
+        if con.execute("FROM doubts LIMIT 1").fetchall():
+            path = run.workspace.new_file("quality.review", fusion.fusion.replace("#", "-"))
+            con.execute(f"COPY (\n{queue_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
+            files["quality.review"] = (TABLES["quality.review"][1], path)
+            statements.append(("quality.review", queue_sql(entity)))
         surviving, placed, entities = con.execute(
             "SELECT (SELECT count(*) FROM records), (SELECT count(DISTINCT _record) FROM assigned), count(*) FROM chosen"
         ).fetchall()[0]
@@ -122,7 +129,7 @@ def _merge(run: Run, entity: Entity) -> None:
         absent=("ledger.fusion", "fusion", fusion.fusion),
         files=files,
         replace=frozenset(outputs),
-        delete={"quality.clash": ("entity", entity_id)},
+        delete={"quality.clash": ("entity", entity_id), "quality.review": ("entity", entity_id)},
         rows={
             "ledger.fusion": [{
                 "fusion": fusion.fusion, "entity": entity_id, "entity_hash": fusion.entity_hash,

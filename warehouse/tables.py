@@ -189,6 +189,24 @@ TABLES: Mapping[str, tuple[str, Columns]] = {
             "message_en": "VARCHAR",
         },
     ),
+    "quality.review": (
+        "one row per pair of records of the last fusion that a person should look at: one, or not; the most pressing of each entity",
+        {
+            "entity": "VARCHAR",
+            "doubt": "VARCHAR",
+            "kind": "VARCHAR",
+            "probability": "DOUBLE",
+            "identifier": "VARCHAR",
+            "priority": "DOUBLE",
+            "left_record": "VARCHAR",
+            "right_record": "VARCHAR",
+            "left_entity": "VARCHAR",
+            "right_entity": "VARCHAR",
+            "left_records": "BIGINT",
+            "right_records": "BIGINT",
+            "found": "BIGINT",
+        },
+    ),
     "quality.waiver": (
         "one row per batch and waiver that stood when it arrived: who, why, until when, and what it covered",
         {
