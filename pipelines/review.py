@@ -27,7 +27,7 @@ from pipelines.review_journal import (
     standing,
     told,
 )
-from pipelines.review_queue import Question, is_ours, questions, queue, to_ask
+from pipelines.review_queue import is_ours, questions, queue, to_ask
 from pipelines.run import Run
 
 #: Share of the doubts that a second reviewer sees, unless told otherwise.
@@ -239,8 +239,3 @@ def status(run: Run, entity_id: str) -> Status:
         tuple(agreements(known.values())),
         tuple(told(known.values())),
     )
-
-
-def pages(run: Run, entity_id: str, most: int) -> list[Question]:
-    """The doubts for today's pages: the most pressing that nobody has settled, those left unsure last."""
-    return questions(run, entity_id, to_ask(run, entity_id, None, told=True)[:most])

@@ -123,7 +123,7 @@ def _questions(book: Any, asked: Sequence[Question]) -> None:
     choose.error, choose.errorTitle = "请从列表中选择 · choose from the list", "判定 Decision"
     place.data_validations.append(choose)  # the sheet that is written once has no method for it
     heads = [_cell(place, h, _HEAD, _HEAD_OURS) for h in OWN.values()]
-    place.append([*heads, *(_cell(place, f"{zh}\n{en}", _HEAD, _HEAD_THEIRS) for _, zh, en in fields)])
+    place.append([*heads, *(_cell(place, zh if zh == en else f"{zh}\n{en}", _HEAD, _HEAD_THEIRS) for _, zh, en in fields)])
     for number, question in enumerate(asked, 1):
         choose.add(f"{get_column_letter(list(OWN).index('decision') + 1)}{3 * number - 1}")
         for line in _lines(number, question, [name for name, _, _ in fields]):

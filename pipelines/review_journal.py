@@ -232,8 +232,8 @@ def standing(catalogue: Sequence[Decision], found: Mapping[str, Case]) -> tuple[
     held: list[Case] = []
     overruled: list[Case] = []
     for case in sorted(found.values(), key=lambda c: (c.number, c.doubt)):
-        if decision := case.decision:
-            (held if sides.takes(decision) else overruled).append(case)
+        if case.decision:
+            (held if sides.takes(case.decision) else overruled).append(case)
     return held, overruled
 
 
@@ -241,7 +241,7 @@ def obeyed(run: Run, entity: str) -> tuple[Decision, ...]:
     """Every decision that a fusion of the entity obeys: those of the catalogue, then those of reviewers that do not contradict them."""
     catalogue = run.catalog.decisions.get(entity, ())
     held, _ = standing(catalogue, cases(entries(run.workspace, entity)))
-    return (*catalogue, *(d for c in held if (d := c.decision)))
+    return (*catalogue, *(said for c in held if (said := c.decision)))
 
 
 def against(run: Run, entity: str, case: Case, held: Sequence[Case]) -> str:

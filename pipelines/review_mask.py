@@ -6,11 +6,16 @@
 - What else is personal and equal on both sides: its ends, with the middle hidden; of a date the year. There is nothing to compare.
 - What else is personal and differs: whole, on both sides. Nobody can judge a difference that he does not see.
 - Where one side has nothing: the other as if it were equal.
+
+Whoever is not shown things `whole` (a page of Airflow, which keeps what it shows) sees what differs with its middle hidden as well, and in how many
+characters it differs; the rows themselves he finds by file and number.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from catalog.entity import Attribute
 from quality.finding import masked
@@ -29,7 +34,7 @@ class Compared:
     left: str
     right: str
     verdict: str
-    characters: int = 0  # of a number that differs: in how many
+    characters: int = 0  # of a value that differs and is not shown whole: in how many
 
     @property
     def told_zh(self) -> str:
@@ -41,18 +46,14 @@ class Compared:
         return {"same": "same", "missing": "missing"}.get(self.verdict, how)
 
 
-def compared(attribute: Attribute, left: str | None, right: str | None) -> Compared:
+def compared(attribute: Attribute, left: str | None, right: str | None, *, whole: bool = True) -> Compared:
     """The two values of one attribute by the rule at the head of this module."""
     verdict = "missing" if left is None or right is None else "same" if left == right else "differs"
-    characters = 0
-    if is_number(attribute):
-        shown = (_end(left), _end(right))
-        if left is not None and right is not None:
-            characters = _apart(left, right)
-    elif not attribute.is_masked or verdict == "differs":
-        shown = (left or "", right or "")
-    else:
-        shown = (_hidden(attribute, left), _hidden(attribute, right))
+    shows: Callable[[str], str] = _end if is_number(attribute) else partial(_hidden, attribute)
+    if not attribute.is_masked or (verdict == "differs" and whole and not is_number(attribute)):
+        shows = _as_it_is
+    shown = (shows(left or ""), shows(right or ""))
+    characters = _apart(left or "", right or "") if verdict == "differs" and shows is not _as_it_is else 0
     called = attribute.called
     return Compared(attribute.name, called.zh, called.en, *shown, verdict, characters)
 
@@ -62,14 +63,18 @@ def is_number(attribute: Attribute) -> bool:
     return attribute.digest or attribute.grade == "G4" or (attribute.is_masked and attribute.kind in ("code", "phone", "number"))
 
 
-def _end(value: str | None) -> str:
+def _as_it_is(value: str) -> str:
+    return value
+
+
+def _end(value: str) -> str:
     if not value:
         return ""
     # of a short number, such as a code of one digit, less than half
     return "…" + value[-min(SHOWN, (len(value) - 1) // 2) :] if len(value) > 2 else "…"
 
 
-def _hidden(attribute: Attribute, value: str | None) -> str:
+def _hidden(attribute: Attribute, value: str) -> str:
     if not value:
         return ""
     if attribute.kind == "date" or attribute.type == "date":

@@ -89,17 +89,17 @@ def queue(run: Run, entity: str) -> tuple[list[Queued], int]:
     return [Queued(d, kind, p, a, b, (n, m)) for d, kind, p, a, b, n, m, _ in rows], rows[0][-1] if rows else 0
 
 
-def to_ask(run: Run, entity: str, reviewer: str | None, share: float | None = None, *, told: bool = False) -> list[Queued]:
+def to_ask(run: Run, entity: str, reviewer: str | None, share: float | None = None, *, unsure_last: bool = False) -> list[Queued]:
     """What this reviewer is asked: the doubts nobody settled, in order, and those in dispute.
 
     `share`: of a second reviewer, who sees a sample of all doubts, those included that others have settled since, but for what he
-    answered himself. `told`: what somebody left unsure comes last.
+    answered himself. `unsure_last`: what somebody left unsure comes last.
     """
     found = cases(entries(run.workspace, entity))
     queued, _ = queue(run, entity)
     if share is None:
         asked = [q for q in queued if (c := found.get(q.doubt)) is None or c.state in ("unsure", "disputed")]
-        return sorted(asked, key=lambda q: q.doubt in found) if told else asked
+        return sorted(asked, key=lambda q: q.doubt in found) if unsure_last else asked
     here = {q.doubt for q in queued}
     queued += [Queued(c.doubt, c.kind, None, c.left, c.right) for c in found.values() if c.doubt not in here]
     return [q for q in queued if is_sampled(q.doubt, share) and not _answered(found.get(q.doubt), reviewer)]
@@ -109,8 +109,9 @@ def _answered(case: Case | None, reviewer: str | None) -> bool:
     return case is not None and reviewer in case.last and case.state != "disputed"
 
 
-def questions(run: Run, entity_id: str, asked: Sequence[Queued]) -> list[Question]:
-    """The doubts with both records as they stand in their rows; those of which a record is in force no more are left out."""
+def questions(run: Run, entity_id: str, asked: Sequence[Queued], *, whole: bool = True) -> list[Question]:
+    """The doubts with both records as they stand in their rows; those of which a record is in force no more are left out.
+    `whole` as in `pipelines.review_mask`."""
     entity = run.catalog.entity(entity_id)
     sides = _sides(run, entity_id, sorted({r for q in asked for r in (q.left, q.right)}))
     values = _values(run, entity, sides)
@@ -121,7 +122,7 @@ def questions(run: Run, entity_id: str, asked: Sequence[Queued]) -> list[Questio
         if q.left not in sides or q.right not in sides:
             continue
         left, right = values[q.left], values[q.right]
-        fields = [compared(a, left.get(a.name), right.get(a.name)) for a in shown]
+        fields = [compared(a, left.get(a.name), right.get(a.name), whole=whole) for a in shown]
         found.append(
             Question(
                 q.doubt,
