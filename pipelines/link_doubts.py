@@ -109,7 +109,7 @@ unsettled AS (
   FROM every AS e LEFT JOIN sizes AS x ON x.cluster = lc LEFT JOIN sizes AS y ON y.cluster = rc
   WHERE NOT EXISTS (FROM kept_apart AS k WHERE k.c = least(lc, rc) AND k.d = greatest(lc, rc))),
 once AS (
-  SELECT * FROM unsettled WHERE lc IS NULL OR least(l_place, r_place) <= {PER_GROUP}
+  SELECT * FROM unsettled WHERE lc IS NULL OR greatest(l_place, r_place) <= {PER_GROUP}
   QUALIFY row_number() OVER (PARTITION BY l, r ORDER BY priority DESC, kind) = 1)
 SELECT l, r, kind, p, identifier, l_records::BIGINT AS l_records, r_records::BIGINT AS r_records, priority, count(*) OVER () AS found
 FROM once ORDER BY priority DESC, l, r LIMIT {MOST}""",
