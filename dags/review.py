@@ -16,6 +16,7 @@ from catalog.entity import Entity, load_entity
 from catalog.registry import open_catalog
 from catalog.yaml_file import CatalogError
 from dags._common import TASK_HABITS, at, task_run, unreadable
+from dags._notice import AnswerRefused
 
 #: Questions of one morning: what somebody can look into beside his work. Whoever has more time takes the workbook.
 MOST = 20
@@ -32,11 +33,11 @@ def review(entity: Entity) -> DAG:
         dag_id=f"review__{entity.id}",
         description=f"人工判定：{entity.title.zh} · clerical review: {entity.title.en}",
         doc_md=f"""# 人工判定：{entity.title.zh} · clerical review: {entity.title.en}
-每天早上把最要紧的疑问（最多 {MOST} 个）各作为一个任务，在“Required Actions”页等人判定：是同一个、不是、不确定。前两种必须写理由。
+每天早上把最要紧的疑问（最多 {MOST} 个）各作为一个任务，在“Required Actions”页等人判定：是同一个、不是、不确定，并写理由。
 判定立即存档，下一次合并起遵守；{ANSWER_WITHIN.total_seconds() / 3600:.0f} 小时内无人回答的，第二天再问。个人信息一律隐去中间；要看全部差异，请用
 `dmp review export {entity.id}` 导出工作簿。
-Every morning the most pressing doubts (at most {MOST}), one task each, wait for a person under *Required Actions*: same, different, unsure; the first
-two need a reason. An answer is kept at once and obeyed from the next fusion on; what nobody answers in time is asked again the next day. Personal values are
+Every morning the most pressing doubts (at most {MOST}), one task each, wait for a person under *Required Actions*: same, different or unsure,
+with the reason. An answer is kept at once and obeyed from the next fusion on; what nobody answers in time is asked again the next day. Personal values are
 masked; to see in full what differs, take the workbook: `dmp review export {entity.id}`.""",
         schedule=at("30 7 * * *"),
         catchup=False,
@@ -62,9 +63,7 @@ masked; to see in full what differs, take the workbook: `dmp review export {enti
                 try:
                     return keep(run, entity.id, doubt, answer, f"{ti.dag_id}/{ti.run_id}/{ti.map_index}")
                 except Refused as error:
-                    from airflow.sdk.exceptions import AirflowFailException
-
-                    raise AirflowFailException(str(error)) from None
+                    raise AnswerRefused(error.zh, error.en) from None
 
         @task_group
         def one(subject: str, body: str, doubt: dict[str, str]) -> None:
@@ -76,7 +75,7 @@ masked; to see in full what differs, take the workbook: `dmp review export {enti
                 defaults=UNSURE,
                 params={"reason": Param("", type="string", title="理由 Reason", description=REASON)},
                 response_timeout=ANSWER_WITHIN,
-                # An answer without a reason is refused by `keep`, in red; the doubt stays open and comes again.
+                # The page asks for the reason; `keep` refuses what a program answers without one, and the doubt comes again.
             )
             keep(doubt, ask.output)  # type: ignore[arg-type]  # what Airflow hands over when it runs
 

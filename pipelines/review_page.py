@@ -17,7 +17,11 @@ from pipelines.run import Run
 
 
 class Refused(Exception):
-    """An answer that cannot be taken, in both languages. The doubt stays open."""
+    """An answer that cannot be taken. The doubt stays open."""
+
+    def __init__(self, zh: str, en: str) -> None:
+        super().__init__(f"{zh} / {en}")
+        self.zh, self.en = zh, en
 
 
 def pages(run: Run, entity_id: str, most: int) -> list[dict[str, Any]]:
@@ -27,7 +31,7 @@ def pages(run: Run, entity_id: str, most: int) -> list[dict[str, Any]]:
     title = run.catalog.entity(entity_id).title
     return [
         {
-            "subject": f"{title.zh}：甲和乙是同一个吗？ {title.en}: are A and B one?  [{q.doubt[:8]}]",
+            "subject": f"[{q.doubt[:8]}] {title.zh}：甲和乙是同一个吗？ {title.en}: are A and B one?",
             "body": body(q),
             "doubt": {"doubt": q.doubt, "left": q.left.record, "right": q.right.record, "kind": q.kind},
         }
@@ -44,7 +48,7 @@ def keep(run: Run, entity_id: str, doubt: Mapping[str, str], answer: Mapping[str
     verdict = Verdict(**doubt, verdict=CHOICES[answer["chosen_options"][0]], reason=reason)
     taken = take(run, entity_id, str(user["name"]), f"{brought}/{answer.get('responded_at')}", [(None, verdict)])
     if taken.problems:
-        raise Refused("; ".join(f"{p.zh} · {p.en}" for p in taken.problems))
+        raise Refused("；".join(p.zh for p in taken.problems), "; ".join(p.en for p in taken.problems))
     return "disputed" if taken.disputed else "kept" if taken.new else "known already"
 
 
@@ -66,8 +70,8 @@ def body(q: Question) -> str:
     return (
         f"{disputed}{zh}  \n{en}{likeness}  \n涉及记录 records concerned: {moved}\n\n"
         f"| 项目 Field | 甲 A | 乙 B | 比较 Compared |\n|---|---|---|---|\n{table}\n\n"
-        "个人信息已隐去中间；号码只显示最后四位。“是同一个”和“不是”必须写理由。\n\n"
-        "Personal values are masked; numbers show their last four characters. Same and different need a reason."
+        "个人信息已隐去中间；号码只显示最后四位。请先写理由，再选判定。\n\n"
+        "Personal values are masked; numbers show their last four characters. Write the reason first, then choose."
     )
 
 
