@@ -141,7 +141,7 @@ def take_workbook(run: Run, path: Path, reviewer: str = "") -> Taken:
         return Taken(found.entity, found.reviewer, blank=found.blank, problems=tuple(found.problems))
     if reviewer and found.reviewer and reviewer != found.reviewer:
         raise ValueError(f"the workbook was made for {found.reviewer}, not for {reviewer}; export one of your own")
-    who = reviewer or found.reviewer
+    who = (reviewer or found.reviewer).strip()
     if not who:
         raise ValueError("the workbook names no reviewer; say who decided with --reviewer NAME")
     said = [(a.row, Verdict(a.doubt, a.left, a.right, a.kind, a.verdict, a.reason)) for a in found.answers]

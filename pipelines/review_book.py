@@ -18,7 +18,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 
 from catalog.contract import Title
 from pipelines.formula import runs
-from pipelines.mend_book import shown
+from pipelines.mend_book import height, shown
 from pipelines.mend_mark import marks
 from pipelines.paper import on_paper
 from pipelines.review_journal import DIFFERENT, SAME, UNSURE
@@ -44,6 +44,8 @@ OWN = {
     "place": "文件与行 File and row",
 }
 _WIDTHS = {"mark": 4, "number": 7, "why": 34, "decision": 18, "reason": 34, "which": 10, "department": 18, "place": 30}
+
+_FIELD = 24
 
 SHEET = "待判定 To decide"
 MOST_BYTES = 32 << 20
@@ -115,7 +117,7 @@ def _questions(book: Any, asked: Sequence[Question]) -> None:
     for position, name in enumerate(OWN, 1):
         place.column_dimensions[get_column_letter(position)].width = _WIDTHS[name]
     for position in range(len(OWN) + 1, len(OWN) + len(fields) + 1):
-        place.column_dimensions[get_column_letter(position)].width = 24
+        place.column_dimensions[get_column_letter(position)].width = _FIELD
     place.column_dimensions["A"].hidden = True
     on_paper(place)
     place.freeze_panes = f"{get_column_letter(len(OWN) + 1)}2"
@@ -126,7 +128,9 @@ def _questions(book: Any, asked: Sequence[Question]) -> None:
     place.append([*heads, *(_cell(place, zh if zh == en else f"{zh}\n{en}", _HEAD, _HEAD_THEIRS) for _, zh, en in fields)])
     for number, question in enumerate(asked, 1):
         choose.add(f"{get_column_letter(list(OWN).index('decision') + 1)}{3 * number - 1}")
-        for line in _lines(number, question, [name for name, _, _ in fields]):
+        for at, line in enumerate(_lines(number, question, [name for name, _, _ in fields]), 3 * number - 1):
+            widths = [*_WIDTHS.values(), *(_FIELD for _ in fields)]
+            place.row_dimensions[at].height = height(*((text, w) for (text, *_), w in zip(line[1:], widths[1:], strict=True)))
             place.append([_cell(place, text, font, fill, last=line is not None and last) for text, font, fill, last in line])
 
 
@@ -195,10 +199,11 @@ def _how_to(book: Any, about: Sequence[tuple[str, str]]) -> None:
          "Leave the headings and the hidden column A, add no rows; whole questions may be deleted. Save as .xlsx, then dmp review import FILE."),
         ("本工作簿含个人信息，只给判定人使用，用完删除，请勿转发。", "It holds personal data, for its reviewer only. Delete it afterwards; do not pass it on."),
     )  # fmt: skip
-    for zh, en in about:
-        place.append([_cell(place, "", _PLAIN), _cell(place, zh, _STRONG), _cell(place, en, _STRONG)])
-    for number, (zh, en) in enumerate(steps, 1):
-        place.append([_cell(place, str(number), _PLAIN), _cell(place, zh, _PLAIN), _cell(place, en, _SOFT)])
+    lines = [("", zh, en) for zh, en in about] + [(str(n), zh, en) for n, (zh, en) in enumerate(steps, 1)]
+    for at, (number, zh, en) in enumerate(lines, 1):
+        place.row_dimensions[at].height = height((zh, 62), (en, 70))
+        fonts = (_PLAIN, _PLAIN, _SOFT) if number else (_STRONG, _STRONG, _STRONG)
+        place.append([_cell(place, text, font) for text, font in zip((number, zh, en), fonts, strict=True)])
 
 
 def read(path: Path) -> Reading:
