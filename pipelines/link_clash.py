@@ -28,7 +28,7 @@ import numpy as np
 from catalog.entity import Entity
 from pipelines.link_groups import Disputes, Holders
 from pipelines.link_kinds import MACROS
-from pipelines.link_model import Script
+from pipelines.link_script import Script
 from warehouse.lake import quoted
 
 #: A value that stands on records of more different names and dates than this identifies nobody: only equal ones stay together,

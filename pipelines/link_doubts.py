@@ -10,6 +10,9 @@ What is asked, and why these two:
 - `large`   a group too large for one entity: the two of its records that contradict each other most
 
 Near means within `BAND` bits of the threshold: a bit is a factor of two in the odds, so three bits around 0.95 are 0.70 to 0.99.
+Doubts are local, as linking is: whether two records are in doubt depends on the groups they stand in and on the pairs between those. So beside an
+index (`pipelines.link_index`) only the doubts with a record at hand are worked out, and all others stay.
+
 First comes what is most uncertain and moves most records: `priority` is uncertainty (1 at the threshold, 0 at the edge of the
 band) times the bits of the number of records that would change sides.
 """
@@ -24,17 +27,11 @@ import pyarrow as pa
 
 from catalog.decision import Decision, together
 from pipelines.link_groups import Numbers, connected
-from pipelines.link_model import Script
+from pipelines.link_script import Script
 from warehouse.lake import quoted
 
 #: How far from the threshold a probability is in doubt, in bits of match weight.
 BAND = 3.0
-
-#: The largest queue of an entity. What is beyond it is counted; it comes up when those before it are decided.
-MOST = 1_000
-
-#: Questions about one group in one queue: somebody of a common name is near to hundreds.
-PER_GROUP = 3
 
 #: An entity stands in a handful of registers; a group of more records than this was chained, or shares a number that identifies nobody.
 LARGE = 20
@@ -42,8 +39,8 @@ LARGE = 20
 #: Sides of one clashing value beyond which it is no question about two records any more, but a value such as 111111.
 MOST_SIDES = 10
 
-#: Of the largest groups so many are looked into, and so many records of each.
-LARGE_GROUPS, LARGE_RECORDS = 200, 40
+#: So many records of a large group are looked into.
+LARGE_RECORDS = 40
 
 
 def band(threshold: float) -> tuple[float, float]:
@@ -53,19 +50,20 @@ def band(threshold: float) -> tuple[float, float]:
     return low / (1 + low), high / (1 + high)
 
 
-def find(script: Script, threshold: float | None, decisions: Sequence[Decision]) -> None:
-    """Table doubted: one row per doubt, the most pressing `MOST`.
+def find(script: Script, threshold: float | None, decisions: Sequence[Decision], index: str | None = None) -> None:
+    """Table doubted: one row per doubt, `_left` < `_right` the records, `kind`, `probability`, `identifier`, `l_records` and `r_records` (how many
+    records stand on each side), `priority`.
 
-    Reads    scored (`l`, `r`, `p`), grouped (`_n`, `node`, `cluster`), all_records (`_n`, `_record`, attributes), clashed
-    Writes   doubted (`l`, `r` record numbers, l < r; `kind`, `p`, `identifier`, `l_records`, `r_records` how many records stand on
-             each side, `priority`, `found` how many doubts there are in all)
+    Reads    scored (`l`, `r`, `p`), grouped (`_n`, `node`, `cluster`), all_records (`_n`, `_record`, attributes), clashed; with an index also
+             all_records (`_id`), compared (`l`, `r`, `p` by `_id`), recompared and gone
     Settled  two that people decided about are no doubt, nor are two groups that a decision keeps apart
     """
     _decided(script, decisions)
+    _near(script, threshold, index)
     _linked_weakly(script, threshold)
-    columns = [c for (c, *_) in script.ask("DESCRIBE all_records") if c not in ("_n", "_record")]
+    columns = [c for (c, *_) in script.ask("DESCRIBE all_records") if c not in ("_n", "_id", "_record", "_identified")]
     contradictions = " + ".join(f"coalesce((l.{quoted(c)} <> r.{quoted(c)})::INTEGER, 0)" for c in columns) or "0"
-    low = band(threshold)[0] if threshold else 1.0
+    uncertainty = _uncertainty(threshold)
     script.run(
         "doubts",
         f"""CREATE TABLE doubted AS
@@ -74,56 +72,73 @@ kept_apart AS (
   SELECT DISTINCT least(a.cluster, b.cluster) AS c, greatest(a.cluster, b.cluster) AS d
   FROM decided_apart JOIN grouped AS a ON a._n = l JOIN grouped AS b ON b._n = r),
 between_groups AS (
-  SELECT s.l, s.r, s.p, a.cluster AS lc, b.cluster AS rc
-  FROM scored AS s JOIN grouped AS a ON a._n = s.l JOIN grouped AS b ON b._n = s.r
-  WHERE a.cluster <> b.cluster AND s.p >= {low!r}
-  QUALIFY row_number() OVER (PARTITION BY least(a.cluster, b.cluster), greatest(a.cluster, b.cluster) ORDER BY s.p DESC, s.l, s.r) = 1),
+  SELECT l, r, p, a.c AS lc, b.c AS rc, a.n AS l_records, b.n AS r_records
+  FROM near_pairs JOIN near_groups AS a ON a._record = l JOIN near_groups AS b ON b._record = r
+  WHERE a.c <> b.c
+  QUALIFY row_number() OVER (PARTITION BY least(a.c, b.c), greatest(a.c, b.c) ORDER BY p DESC, l, r) = 1),
 clashing AS (
   SELECT least(c._n, c.other) AS l, greatest(c._n, c.other) AS r, c.identifier, c.unclear, a.cluster AS lc, b.cluster AS rc
   FROM clashed AS c JOIN grouped AS a ON a._n = c._n JOIN grouped AS b ON b._n = c.other
   WHERE a.cluster <> b.cluster
   QUALIFY count(DISTINCT a.cluster) OVER (PARTITION BY c.identifier, c.first) <= {MOST_SIDES}),
-big AS (SELECT cluster, n FROM sizes WHERE n > {LARGE} ORDER BY n DESC, cluster LIMIT {LARGE_GROUPS}),
 sampled AS (
-  SELECT r.*, g.cluster, big.n, m.first FROM all_records AS r JOIN grouped AS g USING (_n) JOIN big USING (cluster) LEFT JOIN made_one AS m USING (_n)
+  SELECT r.*, g.cluster, s.n, m.first
+  FROM all_records AS r JOIN grouped AS g USING (_n) JOIN sizes AS s USING (cluster) LEFT JOIN made_one AS m USING (_n) WHERE s.n > {LARGE}
   QUALIFY row_number() OVER (PARTITION BY cluster ORDER BY _n) <= {LARGE_RECORDS}),
 inside AS (
   SELECT l._n AS l, r._n AS r, l.n AS n, {contradictions} AS contradictions
   FROM sampled AS l JOIN sampled AS r ON l.cluster = r.cluster AND l._n < r._n AND (l.first = r.first) IS NOT TRUE
   QUALIFY row_number() OVER (PARTITION BY l.cluster ORDER BY contradictions DESC, l._n, r._n) = 1),
-every AS (
-  SELECT l, r, CASE WHEN p < {threshold or 1.0!r} THEN 'near' ELSE 'apart' END AS kind, p, NULL AS identifier, lc, rc, NULL AS l_records, NULL AS r_records,
-    {_uncertainty(threshold)} AS uncertainty FROM between_groups
-  UNION ALL BY NAME
-  SELECT l, r, CASE WHEN least(l_records, r_records) > 1 THEN 'bridge' ELSE 'weak' END AS kind, p, l_records, r_records, {_uncertainty(threshold)} AS uncertainty
+numbered AS (
+  SELECT l, r, CASE WHEN least(l_records, r_records) > 1 THEN 'bridge' ELSE 'weak' END AS kind, p, l_records, r_records, {uncertainty} AS uncertainty
   FROM linked_weakly
   UNION ALL BY NAME
-  SELECT l, r, 'clash' AS kind, identifier, lc, rc, CASE WHEN unclear THEN 1.0 ELSE 0.5 END AS uncertainty FROM clashing
+  SELECT c.l, c.r, 'clash' AS kind, c.identifier, c.lc, c.rc, x.n AS l_records, y.n AS r_records, CASE WHEN c.unclear THEN 1.0 ELSE 0.5 END AS uncertainty
+  FROM clashing AS c JOIN sizes AS x ON x.cluster = c.lc JOIN sizes AS y ON y.cluster = c.rc
   UNION ALL BY NAME
   SELECT l, r, 'large' AS kind, n AS l_records, n AS r_records, 0.5 AS uncertainty FROM inside WHERE contradictions > 0),
-unsettled AS (
-  SELECT e.l, e.r, e.kind, e.p, e.identifier, coalesce(e.l_records, x.n) AS l_records, coalesce(e.r_records, y.n) AS r_records,
-    round(uncertainty * log2(1 + least(coalesce(e.l_records, x.n), coalesce(e.r_records, y.n))), 4) AS priority,
-    row_number() OVER (PARTITION BY lc ORDER BY uncertainty DESC, e.l, e.r, kind) AS l_place,
-    row_number() OVER (PARTITION BY rc ORDER BY uncertainty DESC, e.l, e.r, kind) AS r_place, lc
-  FROM every AS e LEFT JOIN sizes AS x ON x.cluster = lc LEFT JOIN sizes AS y ON y.cluster = rc
-  WHERE NOT EXISTS (FROM kept_apart AS k WHERE k.c = least(lc, rc) AND k.d = greatest(lc, rc))),
-once AS (
-  SELECT * FROM unsettled WHERE lc IS NULL OR greatest(l_place, r_place) <= {PER_GROUP}
-  QUALIFY row_number() OVER (PARTITION BY l, r ORDER BY priority DESC, kind) = 1)
-SELECT l, r, kind, p, identifier, l_records::BIGINT AS l_records, r_records::BIGINT AS r_records, priority, count(*) OVER () AS found
-FROM once ORDER BY priority DESC, l, r LIMIT {MOST}""",
+named AS (
+  SELECT a._record AS l, b._record AS r, n.* EXCLUDE (l, r)
+  FROM numbered AS n JOIN all_records AS a ON a._n = n.l JOIN all_records AS b ON b._n = n.r
+  UNION ALL BY NAME
+  SELECT *, CASE WHEN p < {threshold or 1.0!r} THEN 'near' ELSE 'apart' END AS kind, {uncertainty} AS uncertainty FROM between_groups)
+SELECT l AS _left, r AS _right, kind, p AS probability, identifier, l_records::BIGINT AS l_records, r_records::BIGINT AS r_records,
+  round(uncertainty * log2(1 + least(l_records, r_records)), 4)::DOUBLE AS priority
+FROM named WHERE NOT EXISTS (FROM kept_apart AS k WHERE k.c = least(lc, rc) AND k.d = greatest(lc, rc))
+QUALIFY row_number() OVER (PARTITION BY l, r ORDER BY priority DESC, kind) = 1""",
     )
-    found = script.number("SELECT max(found) FROM doubted")
-    script.note(f"{found} doubts; {min(found, MOST)} of them in the queue")
+    script.note(f"{script.number('SELECT count(*) FROM doubted')} doubts")
 
 
-def out_sql(scratch: str, out: str) -> str:
-    """The doubts under the names of their records, as table `out`."""
-    return f"""CREATE OR REPLACE TABLE {quoted(out)} AS
-SELECT l._record AS _left, r._record AS _right, d.kind, d.p AS probability, d.identifier, d.l_records, d.r_records, d.priority, d.found
-FROM {scratch}.doubted AS d JOIN {scratch}.all_records AS l ON l._n = d.l JOIN {scratch}.all_records AS r ON r._n = d.r
-ORDER BY ALL"""
+def _near(script: Script, threshold: float | None, index: str | None) -> None:
+    """Tables near_pairs (`l` < `r` records, `p`): pairs from the band below the threshold on, of which one at least is at hand; near_groups
+    (`_record`, `c` the group of each, `n` its records)."""
+    low = band(threshold)[0] if threshold else 2.0
+    both = f"SELECT least(a._record, b._record) AS l, greatest(a._record, b._record) AS r, p\nFROM scored JOIN all_records AS a ON a._n = l JOIN all_records AS b ON b._n = r WHERE p >= {low!r}"
+    groups = """SELECT r._record, g.cluster AS c, count(*) OVER (PARTITION BY g.cluster) AS n FROM all_records AS r JOIN grouped AS g USING (_n)"""
+    if index:
+        # what hangs together with the change is at hand; what is only near to it stands in the index, and stays where it is
+        script.run(
+            "pairs with records that are not at hand",
+            f"""CREATE TABLE near_others AS
+WITH pairs AS (
+  SELECT l, r, p FROM compared WHERE p >= {low!r}
+  UNION ALL
+  SELECT l, r, p FROM {index}.pair WHERE p >= {low!r} AND l NOT IN (SELECT _n FROM recompared) AND r NOT IN (SELECT _n FROM recompared)),
+either AS (SELECT l AS own, r AS other, p FROM pairs UNION ALL SELECT r, l, p FROM pairs)
+SELECT a._record AS own, o._record AS other, p.cluster, e.p
+FROM either AS e JOIN all_records AS a ON a._id = e.own JOIN {index}.record AS o ON o._id = e.other JOIN {index}.place AS p ON p._id = e.other
+WHERE e.other NOT IN (SELECT _id FROM all_records) AND e.other NOT IN (SELECT _n FROM gone)""",
+        )
+        both += "\nUNION ALL SELECT least(own, other), greatest(own, other), p FROM near_others"
+        groups += f"""
+UNION ALL SELECT DISTINCT other, -1 - cluster, n FROM near_others JOIN (
+  SELECT cluster, count(*) AS n FROM {index}.place WHERE cluster IN (SELECT cluster FROM near_others) GROUP BY cluster) USING (cluster)"""
+    script.run("pairs near the threshold or above", f"CREATE TABLE near_pairs AS {both}")
+    script.run(
+        "groups that they are of",
+        f"CREATE TABLE near_groups AS SELECT * FROM ({groups}) WHERE _record IN (SELECT l FROM near_pairs UNION SELECT r FROM near_pairs)",
+    )
 
 
 def _uncertainty(threshold: float | None) -> str:

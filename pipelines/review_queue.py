@@ -57,14 +57,25 @@ class Question:
         return WHY.get(self.kind, (self.kind, self.kind))
 
 
+#: The largest queue of an entity. What is beyond it is counted; it comes up when those before it are decided.
+MOST = 1_000
+
+#: Questions about one record in one queue: somebody of a common name is near to hundreds.
+PER_RECORD = 3
+
+
 def queue_sql(entity: Entity) -> str:
-    """The rows of quality.review, from `doubts` and `assigned` (records with their entity). Needs the digest key as variables."""
-    text = f"{literal(entity.id)} || chr(29) || 'review' || chr(29) || d._left || chr(29) || d._right"
-    return f"""SELECT {literal(entity.id)} AS entity, left({digest_sql(text)}, 32) AS doubt, d.kind, d.probability, d.identifier, d.priority,
-  d._left AS left_record, d._right AS right_record, a._entity AS left_entity, b._entity AS right_entity,
-  d.l_records AS left_records, d.r_records AS right_records, d.found
-FROM doubts AS d JOIN assigned AS a ON a._record = d._left JOIN assigned AS b ON b._record = d._right
-ORDER BY d.priority DESC, doubt"""
+    """The rows of quality.review, from `doubts`. Needs the digest key as variables."""
+    text = f"{literal(entity.id)} || chr(29) || 'review' || chr(29) || _left || chr(29) || _right"
+    return f"""SELECT {literal(entity.id)} AS entity, left({digest_sql(text)}, 32) AS doubt, kind, probability, identifier, priority,
+  _left AS left_record, _right AS right_record, l_records AS left_records, r_records AS right_records
+FROM doubts ORDER BY priority DESC, doubt"""
+
+
+def asked_before_sql(entity: Entity, at_hand: str) -> str:
+    """The doubts of the former fusion about any of the records `at_hand`: what is in doubt about these is worked out again."""
+    return f"""SELECT doubt FROM {table("quality.review")} WHERE entity = {literal(entity.id)}
+  AND (left_record IN (SELECT _record FROM {at_hand}) OR right_record IN (SELECT _record FROM {at_hand})) ORDER BY 1"""
 
 
 @dataclass(frozen=True)
@@ -80,10 +91,13 @@ class Queued:
 
 
 def queue(run: Run, entity: str) -> tuple[list[Queued], int]:
-    """The doubts of the last fusion, most pressing first, and how many it found in all."""
+    """The doubts that people are asked about, at most `MOST` and `PER_RECORD`, most pressing first; and how many there are in all."""
+    first = "row_number() OVER (PARTITION BY {} ORDER BY priority DESC, doubt)"
     rows = run.con.execute(
-        "SELECT doubt, kind, probability, left_record, right_record, left_records, right_records, found "
-        "FROM lake.quality.review WHERE entity = ? ORDER BY priority DESC, doubt",
+        "SELECT doubt, kind, probability, left_record, right_record, left_records, right_records, found FROM (\n"
+        f"  SELECT *, {first.format('left_record')} AS l, {first.format('right_record')} AS r, count(*) OVER () AS found\n"
+        "  FROM lake.quality.review WHERE entity = ?)\n"
+        f"WHERE greatest(l, r) <= {PER_RECORD} ORDER BY priority DESC, doubt LIMIT {MOST}",
         [entity],
     ).fetchall()
     return [Queued(d, kind, p, a, b, (n, m)) for d, kind, p, a, b, n, m, _ in rows], rows[0][-1] if rows else 0

@@ -190,7 +190,7 @@ TABLES: Mapping[str, tuple[str, Columns]] = {
         },
     ),
     "quality.review": (
-        "one row per pair of records of the last fusion that a person should look at: one, or not; the most pressing of each entity",
+        "one row per pair of records that linking is not sure of: one, or not",
         {
             "entity": "VARCHAR",
             "doubt": "VARCHAR",
@@ -200,11 +200,8 @@ TABLES: Mapping[str, tuple[str, Columns]] = {
             "priority": "DOUBLE",
             "left_record": "VARCHAR",
             "right_record": "VARCHAR",
-            "left_entity": "VARCHAR",
-            "right_entity": "VARCHAR",
             "left_records": "BIGINT",
             "right_records": "BIGINT",
-            "found": "BIGINT",
         },
     ),
     "quality.waiver": (

@@ -12,7 +12,7 @@ import pytest
 from pipelines import link_doubts
 from pipelines.link import link
 from pipelines.link_doubts import band, find
-from pipelines.link_model import Script
+from pipelines.link_script import Script
 from tests.integration.test_clash import COLUMNS, LI, WANG, person
 from tests.integration.test_decisions import decided, record
 from tests.integration.test_link import draw
@@ -49,9 +49,10 @@ def doubts(
         con.execute("INSERT INTO clashed VALUES (?, 'no', 0, ?, ?)", [number[a], number[other], unclear])
     find(Script(con), THRESHOLD, decided(**said))
     rows = con.execute(
-        "SELECT l, r, kind, l_records, r_records, priority, found FROM doubted ORDER BY priority DESC, l, r"
+        "SELECT _left, _right, kind, l_records, r_records, priority FROM doubted ORDER BY priority DESC, _left, _right"
     ).fetchall()
-    return {f"{names[a]} {names[b]}": tuple(rest) for a, b, *rest in rows}
+    called = {record(n): n for n in names}
+    return {f"{called[a]} {called[b]}": tuple(rest) for a, b, *rest in rows}
 
 
 def kinds(*arguments: Any, **more: Any) -> dict[str, str]:
@@ -124,25 +125,13 @@ def test_the_most_uncertain_and_what_moves_most_records_comes_first() -> None:
     assert found["a1 b1"][3] == pytest.approx(2 * found["c d"][3], abs=1e-3), "log2(1 + 3) to log2(1 + 1)"
 
 
-def test_the_queue_is_bounded_and_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_doubts, "MOST", 2)
-    names = [f"r{i:02}" for i in range(10)]
-    found = doubts(names, {f"{a} {b}": 0.8 + i / 100 for i, (a, b) in enumerate(zip(names[::2], names[1::2], strict=True))})
-    assert list(found) == ["r08 r09", "r06 r07"] and {row[4] for row in found.values()} == {5}
-
-
-def test_somebody_near_to_hundreds_is_asked_about_a_few_times() -> None:
-    names = [f"r{i:02}" for i in range(20)]
-    assert len(kinds(names, {f"r00 {n}": 0.8 for n in names[1:]})) == link_doubts.PER_GROUP
-
-
 def test_linking_writes_doubts_in_the_same_way_whatever_the_order_of_rows() -> None:
     rows = [("a", "110", None, *WANG), ("b", "110", None, *LI), ("c", "220", None, *WANG), ("d", "220", None, *LI)]
     told = []
     for order in (rows, rows[::-1]):
         con = duckdb.connect()
         draw(con, COLUMNS, [(record(r[0]), *r[1:]) for r in order])
-        link(con, person(), "records", "linked", "clashes", (), "doubts")
+        link(con, person(), "records", "linked", "clashes", doubts="doubts")
         told.append(con.execute("SELECT * FROM doubts").fetchall())
     assert told[0] == told[1]
     assert [(a, b, kind) for a, b, kind, *_ in told[0]] == [

@@ -18,6 +18,7 @@ import pytest
 
 from catalog.contract import Title
 from catalog.entity import Attribute
+from pipelines import review_queue
 from pipelines.errors import NotFound
 from pipelines.flow import fuse
 from pipelines.rebuild import rebuild
@@ -217,6 +218,22 @@ def test_decisions_survive_a_rebuild_and_say_who_decided_when_and_why(place: Tow
     (case,) = state(place).cases
     said = {k: str(v) for k, v in case["said"][0].items()}
     assert said["reviewer"] == "李警官" and said["reason"] == "改名，档案已核对" and said["at"] == "2026-03-05 12:00:00+08:00"
+
+
+def test_the_queue_holds_the_most_pressing_a_few_about_each_record_and_counts_the_rest(
+    place: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(review_queue, "MOST", 4)
+    with place.run(NOON) as run:
+        for n in range(10):  # one record near to five others, and five pairs of their own
+            left = "x" if n < 5 else f"l{n}"
+            run.con.execute(
+                "INSERT INTO lake.quality.review (entity, doubt, kind, priority, left_record, right_record, left_records, right_records) "
+                "VALUES ('other', ?, 'near', ?, ?, ?, 1, 1)",
+                [f"d{n}", 1 - n / 10, left, f"r{n}"],
+            )
+        asked, found = review_queue.queue(run, "other")
+    assert ([q.doubt for q in asked], found) == (["d0", "d1", "d2", "d5"], 10)
 
 
 # --- personal values ------------------------------------------------------------------------------
