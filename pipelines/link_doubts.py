@@ -14,7 +14,7 @@ Doubts are local, as linking is: whether two records are in doubt depends on the
 index (`pipelines.link_index`) only the doubts with a record at hand are worked out, and all others stay.
 
 First comes what is most uncertain and moves most records: `priority` is uncertainty (1 at the threshold, 0 at the edge of the
-band) times the bits of the number of records that would change sides.
+band; 1 where less alike ones are merged, at least a half where alike ones are apart) times the bits of the number of records that would change sides.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ inside AS (
   FROM sampled AS l JOIN sampled AS r ON l.cluster = r.cluster AND l._n < r._n AND (l.first = r.first) IS NOT TRUE
   QUALIFY row_number() OVER (PARTITION BY l.cluster ORDER BY contradictions DESC, l._n, r._n) = 1),
 numbered AS (
-  SELECT l, r, CASE WHEN least(l_records, r_records) > 1 THEN 'bridge' ELSE 'weak' END AS kind, p, l_records, r_records, {uncertainty} AS uncertainty
+  SELECT l, r, CASE WHEN least(l_records, r_records) > 1 THEN 'bridge' ELSE 'weak' END AS kind, p, l_records, r_records,
+    CASE WHEN p < {threshold or 1.0!r} THEN 1.0 ELSE {uncertainty} END AS uncertainty
   FROM linked_weakly
   UNION ALL BY NAME
   SELECT c.l, c.r, 'clash' AS kind, c.identifier, c.lc, c.rc, x.n AS l_records, y.n AS r_records, CASE WHEN c.unclear THEN 1.0 ELSE 0.5 END AS uncertainty
@@ -101,7 +102,8 @@ named AS (
   SELECT a._record AS l, b._record AS r, n.* EXCLUDE (l, r)
   FROM numbered AS n JOIN all_records AS a ON a._n = n.l JOIN all_records AS b ON b._n = n.r
   UNION ALL BY NAME
-  SELECT *, CASE WHEN p < {threshold or 1.0!r} THEN 'near' ELSE 'apart' END AS kind, {uncertainty} AS uncertainty FROM between_groups)
+  SELECT *, CASE WHEN p < {threshold or 1.0!r} THEN 'near' ELSE 'apart' END AS kind,
+    CASE WHEN p < {threshold or 1.0!r} THEN {uncertainty} ELSE greatest(0.5, {uncertainty}) END AS uncertainty FROM between_groups)
 SELECT l AS _left, r AS _right, kind, p AS probability, identifier, l_records::BIGINT AS l_records, r_records::BIGINT AS r_records,
   round(uncertainty * log2(1 + least(l_records, r_records)), 4)::DOUBLE AS priority
 FROM named WHERE NOT EXISTS (FROM kept_apart AS k WHERE k.c = least(lc, rc) AND k.d = greatest(lc, rc))

@@ -111,11 +111,13 @@ def to_ask(run: Run, entity: str, reviewer: str | None, share: float | None = No
     """
     found = cases(entries(run.workspace, entity))
     queued, _ = queue(run, entity)
-    if share is None:
-        asked = [q for q in queued if (c := found.get(q.doubt)) is None or c.state in ("unsure", "disputed")]
-        return sorted(asked, key=lambda q: q.doubt in found) if unsure_last else asked
     here = {q.doubt for q in queued}
-    queued += [Queued(c.doubt, c.kind, None, c.left, c.right) for c in found.values() if c.doubt not in here]
+    others = [Queued(c.doubt, c.kind, None, c.left, c.right) for c in found.values() if c.doubt not in here]
+    if share is None:
+        disputed = [q for q in others if found[q.doubt].state == "disputed"]  # the next fusion will find them again
+        asked = [q for q in queued if (c := found.get(q.doubt)) is None or c.state in ("unsure", "disputed")] + disputed
+        return sorted(asked, key=lambda q: q.doubt in found) if unsure_last else asked
+    queued += others
     return [q for q in queued if is_sampled(q.doubt, share) and not _answered(found.get(q.doubt), reviewer)]
 
 

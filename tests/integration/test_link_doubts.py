@@ -95,6 +95,12 @@ def test_alike_but_left_apart_is_asked() -> None:
     assert kinds(["a b", "c"], {"a b": 0.999, "b c": 0.95}) == {"b c": "apart"}
 
 
+def test_what_is_merged_below_the_threshold_or_apart_above_it_is_as_doubtful_as_it_gets() -> None:
+    merged, apart = doubts(["a b"], {"a b": 0.3}), doubts(["a", "b"], {"a b": 0.9999})
+    assert (merged["a b"][0], merged["a b"][3]) == ("weak", 1.0)
+    assert (apart["a b"][0], apart["a b"][3]) == ("apart", 0.5)
+
+
 def test_records_that_clash_are_asked_and_a_value_on_too_many_is_not() -> None:
     assert kinds(["a", "b"], {}, clashed=[("a", "b", False), ("b", "a", False)]) == {"a b": "clash"}
     many = [f"r{i:02}" for i in range(link_doubts.MOST_SIDES + 1)]

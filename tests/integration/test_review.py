@@ -409,6 +409,7 @@ def test_where_two_reviewers_disagree_nothing_is_decided_until_one_of_them_chang
     assert exported(place, second, "王科长", 1.0).doubts == 2, "a second reviewer sees decided doubts as well"
     done = taken(place, fill(second, 王=("different", "unlike"), 赵=("same", "seen")))
     assert done.disputed == 1
+    assert exported(place, tmp_path / "at_once.xlsx").doubts == 1, "a disputed doubt is asked before the next run"
     fused(place)
     assert golden(place) == sets("p1", "s1", "p2 s2")
     found = state(place)

@@ -220,6 +220,7 @@ def test_only_what_hangs_together_with_a_change_is_looked_at(pinned: Path, tmp_p
     everybody = {f"{n:064x}": p for n, p in enumerate(people(400, 3))}
     store = Store(tmp_path, pinned)
     store.step(everybody)
+    assert store.doubts, "or nothing is said about doubts here"
     one = f"{5:064x}"
     store.step({**everybody, one: {**everybody[one], "remark": "moved"}})
     assert 1 <= store.looked_at < 20
