@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from pipelines.review_cli import app as review_app
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,6 +29,7 @@ contract_app = typer.Typer(no_args_is_help=True, help="Scaffold and check contra
 model_app = typer.Typer(no_args_is_help=True, help="The models by which records without a common number are linked.")
 app.add_typer(contract_app, name="contract")
 app.add_typer(model_app, name="model")
+app.add_typer(review_app, name="review")
 
 Now = Annotated[str | None, typer.Option("--now", help="Act as at this instant, as in 2026-03-02T08:30:00+08:00.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
