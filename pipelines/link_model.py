@@ -84,7 +84,7 @@ def train(script: Script, how: Match, looks: tuple[Look, ...]) -> Model | None:
     filled = {v.attribute: int(n) for v, n in zip(looks, counts, strict=True) if n > 1}
     if not usable:
         return None
-    _frequencies(script, usable)
+    frequencies(script, usable)
     rules, most = plan(script, usable, how.block)
     if not script.number(f"SELECT count(*) FROM planned WHERE pairs <= {most}"):
         return None
@@ -147,7 +147,7 @@ def load(script: Script, folder: Path) -> Model:
     return model
 
 
-def _frequencies(script: Script, looks: tuple[Look, ...]) -> None:
+def frequencies(script: Script, looks: tuple[Look, ...]) -> None:
     """How common each value is that counts for less the commoner it is."""
     shared = often_shared(looks)
     for v in shared:
