@@ -85,7 +85,7 @@ def _dedupe(run: Run, entity: Entity) -> bool:
     decisions = obeyed(run, entity.id)
     decided = [d.model_dump(mode="json", include={"must_link", "cannot_link"}) for d in decisions]
     last, number = last_fusion(run, entity.id)
-    if last == _inputs_hash(entity, decided, inputs, version := models.newest(run.workspace, entity.id)):
+    if last == _inputs_hash(entity, decided, inputs, version := models.in_force(run.workspace, entity)):
         return False
     shutil.rmtree(place, ignore_errors=True)  # a killed run may have left files of other inputs
     place.mkdir(parents=True)
@@ -93,14 +93,25 @@ def _dedupe(run: Run, entity: Entity) -> bool:
         sql = _open(run, con, entity, inputs)
         pinned = models.folder(run.workspace, entity.id, version) if version and entity.match else None
         mark = Mark(
-            number, rules_digest(entity.hash, version), {s: hashlib.sha256(t.encode()).hexdigest() for s, t in sql.items()}
+            number,
+            rules_digest(entity.hash, version, models.looks_digest(entity)),
+            {s: hashlib.sha256(t.encode()).hexdigest() for s, t in sql.items()},
         )
         known = link_index.attach(con, run.workspace, entity.id, mark) if pinned or not entity.match else None
         if known:
             sql = _changes(run, con, entity, inputs, known)
             since = Since(known, "gone", "moved")
             linked = link(
-                con, entity, "changed", "clusters", "clashes", decisions, doubts="doubts", pinned=pinned, since=since, delta="delta"
+                con,
+                entity,
+                "changed",
+                "clusters",
+                "clashes",
+                decisions,
+                doubts="doubts",
+                pinned=pinned,
+                since=since,
+                delta="delta",
             )
             con.execute(
                 f"CREATE TABLE records AS FROM written UNION ALL BY NAME SELECT * EXCLUDE (_id) FROM {known}.record WHERE _record IN "
@@ -116,13 +127,21 @@ SELECT (SELECT count(*) FROM {known}.record) - (SELECT count(*) FROM delta_gone)
         else:
             con.execute("CREATE TABLE records AS\n" + "\nUNION ALL\n".join(sql.values()))
             con.execute("CREATE TABLE gone (_record VARCHAR); CREATE VIEW written AS FROM records")
-            keep = models.folder(run.workspace, entity.id, 1) if not version else None
-            linked = link(con, entity, "records", "clusters", "clashes", decisions, pinned=pinned, keep=keep, doubts="doubts", delta="delta")
-            version = models.newest(run.workspace, entity.id)
-            mark = replace(mark, rules=rules_digest(entity.hash, version))
+            keep = models.folder(run.workspace, entity.id, models.newest(run.workspace, entity.id) + 1) if not version else None
+            linked = link(
+                con, entity, "records", "clusters", "clashes", decisions, pinned=pinned, keep=keep, doubts="doubts", delta="delta"
+            )
+            version = models.in_force(run.workspace, entity)
+            mark = replace(mark, rules=rules_digest(entity.hash, version, models.looks_digest(entity)))
             surviving = _count(con, "records")
             entities = con.execute("SELECT count(DISTINCT _cluster) FROM clusters").fetchall()[0][0]
-        for name, order in (("records", "_record"), ("clusters", "_record"), ("clashes", "ALL"), ("doubts", "ALL"), ("gone", "_record")):
+        for name, order in (
+            ("records", "_record"),
+            ("clusters", "_record"),
+            ("clashes", "ALL"),
+            ("doubts", "ALL"),
+            ("gone", "_record"),
+        ):
             con.execute(f"COPY (FROM {name} ORDER BY {order}) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
         if version or not entity.match:
             read = [(i.source, i.batch) for i in inputs]

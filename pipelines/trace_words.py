@@ -101,11 +101,17 @@ CHANGES: Mapping[str, Pair] = {
 
 #: Levels of likeness as `pipelines.link_kinds` labels them; a label that is not here is shown as it is.
 LEVELS: Mapping[str, str] = {
-    "equal": "相同", "missing": "有一方未填", "different": "不同", "left out": "不计（姓名与日期相矛盾，同住或同单位的人也会相同）", "other order of words": "词序不同",
+    "equal": "相同", "missing": "有一方未填", "different": "不同", "left out": "不计（姓名与日期相矛盾，同住或同单位的人也会相同）",
+    "other order of words, or the same sound": "读音相同，或词序不同", "close spelling, or one character differs": "差一字，或写法很近",
     "one character differs": "差一字", "two characters differ": "差两字", "close spelling": "写法很近", "similar spelling": "写法相近",
-    "nearly all words": "几乎所有字词相同", "one contains the other": "一方包含另一方", "most words": "多数字词相同",
-    "some words": "部分字词相同", "same number and street": "街道门牌相同", "same number, like street": "门牌相同而街道相近",
-    "same street, a number missing": "街道相同而一方缺门牌", "same street, number near": "街道相同而门牌相近", "same street": "街道相同",
+    "nearly all words, or the same trade name and industry": "字号和行业相同，或几乎所有字词相同",
+    "one contains the other, or the same trade name": "字号相同，或一方包含另一方",
+    "most words, or a like trade name in the same industry": "行业相同而字号相近，或多数字词相同",
+    "some words, or the trade name of another place, industry or branch": "字号相同而地区、行业或分支不同，或部分字词相同",
+    "most words": "多数字词相同", "some words": "部分字词相同",
+    "same number and street, or same room": "门牌或房号相同", "same number and like street, or same building and a part missing": "同一楼栋而一方有缺项，或门牌相同而街道相近",
+    "same street and a number missing, or same number and street spelled alike": "门牌相同而路名相近，或街道相同而一方缺门牌",
+    "same street and number near, or another room of the same building": "同一楼栋而房号不同，或街道相同而门牌相近", "same street": "街道相同",
     "same number": "门牌相同", "same subscriber": "用户号码相同", "one digit differs": "差一位", "same exchange": "局号相同",
     "one digit or two swapped": "差一位或两位互换", "day and month swapped, or one part differs": "日月互换或年月日之一不同",
     "same year": "年份相同", "one begins with the other": "一方是另一方的开头", "same mailbox name": "邮箱名相同",
