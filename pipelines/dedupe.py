@@ -20,7 +20,7 @@ from pipelines.compile import SQL_TYPES
 from pipelines.current import batches_sql, deletes_sql, merges_by_key, order_sql
 from pipelines.errors import NotFound, prove
 from pipelines.link import Since, link, looked_at
-from pipelines.link_index import Mark, rules_digest
+from pipelines.link_index import HASH, Mark, rules_digest
 from pipelines.review_journal import obeyed
 from pipelines.run import Run
 from warehouse.lake import PARQUET, attach, literal, quoted, table, table_columns
@@ -100,7 +100,7 @@ def _dedupe(run: Run, entity: Entity) -> bool:
         known = link_index.attach(con, run.workspace, entity.id, mark) if pinned or not entity.match else None
         if known:
             sql = _changes(run, con, entity, inputs, known)
-            since = Since(known, "gone", "moved")
+            since = Since(known, "former", "gone", "moved")
             linked = link(
                 con,
                 entity,
@@ -114,8 +114,8 @@ def _dedupe(run: Run, entity: Entity) -> bool:
                 delta="delta",
             )
             con.execute(
-                f"CREATE TABLE records AS FROM written UNION ALL BY NAME SELECT * EXCLUDE (_id) FROM {known}.record WHERE _record IN "
-                "(SELECT _record FROM delta_number) AND _record NOT IN (SELECT _record FROM written)"
+                f"CREATE TABLE records AS FROM written UNION ALL BY NAME SELECT * EXCLUDE (_id, _hash) FROM {known}.record WHERE _id IN "
+                "(SELECT _id FROM delta_number WHERE _record NOT IN (SELECT _record FROM written))"
             )
             surviving, entities = con.execute(
                 f"""WITH former AS (SELECT cluster FROM {known}.place WHERE _id IN (SELECT _id FROM delta_number UNION ALL SELECT _n FROM delta_gone))
@@ -248,9 +248,9 @@ def _changes(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, inputs: S
     con.execute("CREATE VIEW came_recent AS FROM inputs SEMI JOIN came USING (source, batch)")
     body = "\nUNION ALL\n".join(p for p in parts.values() if p)
     record = f"{known}.record"
-    con.execute("CREATE TABLE fresh AS " + (body or f"SELECT * EXCLUDE (_id) FROM {record} WHERE false"))
-    con.execute(f"CREATE TABLE former AS SELECT * EXCLUDE (_id) FROM {record} WHERE _record IN (SELECT _record FROM touched)")
-    names = [row[0] for row in con.execute("DESCRIBE former").fetchall() if row[0] != "_record"]
+    con.execute("CREATE TABLE fresh AS " + (body or f"SELECT * EXCLUDE (_id, _hash) FROM {record} WHERE false"))
+    con.execute(f"CREATE TABLE former AS SELECT * EXCLUDE (_hash) FROM {record} WHERE _hash IN (SELECT {HASH} FROM touched)")
+    names = [row[0] for row in con.execute("DESCRIBE former").fetchall() if row[0] not in ("_id", "_record")]
     linked = looked_at(entity, frozenset(names))
 
     def differs(columns: Sequence[str]) -> str:
@@ -265,7 +265,7 @@ FROM fresh AS f LEFT JOIN former AS o USING (_record)"""
         """CREATE TABLE written AS SELECT f.* FROM fresh AS f JOIN compared_with_former AS c USING (_record) WHERE is_new OR differs;
 CREATE TABLE changed AS SELECT f.* FROM fresh AS f JOIN compared_with_former AS c USING (_record) WHERE is_new OR says_otherwise;
 CREATE TABLE moved AS SELECT _record FROM compared_with_former WHERE NOT is_new AND differs AND NOT says_otherwise;
-CREATE TABLE gone AS SELECT _record FROM former WHERE _record NOT IN (SELECT _record FROM fresh)"""
+CREATE TABLE gone AS SELECT _record FROM former WHERE _record NOT IN (SELECT _record FROM fresh) AND _record IN (SELECT _record FROM touched)"""
     )
     return parts
 

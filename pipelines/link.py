@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from catalog.decision import Decision, together
 from catalog.entity import Entity, Identifier
-from pipelines import link_clash, link_doubts, link_groups, link_model, link_pairs
+from pipelines import link_clash, link_doubts, link_groups, link_index, link_model, link_pairs
 from pipelines.link_kinds import Look, looks
 from pipelines.link_model import Figures, Model
 from pipelines.link_script import Script
@@ -42,10 +42,12 @@ DELTA = ("number", "key", "pair", "place", "subject", "compared", "gone")
 class Since:
     """What changed, beside an attached index. `records` of `link` are then those that are new or say something else than before.
 
-    `gone` and `moved` are tables of `_record`: no longer there; still there and saying the same, but to be handed on again.
+    `gone` and `moved` are tables of `_record`: no longer there; still there and saying the same, but to be handed on again. `former`
+    (`_id`, `_record`) has what the index holds of all these.
     """
 
     index: str
+    former: str
     gone: str
     moved: str
 
@@ -114,10 +116,9 @@ def link(
         numbered = "row_number() OVER (ORDER BY _record) - 1"
         if since:
             for name in ("gone", "moved"):
-                known = f"SELECT i._id AS _n FROM {since.index}.record AS i JOIN {quoted(getattr(since, name))} USING (_record)"
+                known = f"SELECT i._id AS _n FROM {since.former} AS i JOIN {quoted(getattr(since, name))} USING (_record)"
                 script.run(f"records that have {name}", f"CREATE TABLE {scratch}.{name} AS {known}")
-            known = f"SELECT _id, _record FROM {since.index}.record WHERE _record IN (SELECT _record FROM {source})"
-            source += f" LEFT JOIN ({known}) AS i USING (_record)"
+            source += f" LEFT JOIN (SELECT _id, _record FROM {since.former}) AS i USING (_record)"
             following = (
                 f"(SELECT next FROM {since.index}.mark) - 1 + row_number() OVER (PARTITION BY i._id IS NULL ORDER BY _record)"
             )
@@ -447,7 +448,7 @@ WITH near AS (
   SELECT _n FROM recompared UNION SELECT _n FROM gone UNION SELECT _n FROM moved
   UNION SELECT l FROM compared WHERE p >= {threshold} UNION SELECT r FROM compared WHERE p >= {threshold}
   UNION SELECT _id FROM {index}.key WHERE NOT is_block AND value IN (SELECT value FROM keys)
-  UNION SELECT _id FROM {index}.record WHERE _record IN (SELECT _record FROM decided_on)),
+  UNION SELECT _id FROM {index}.record WHERE _hash IN (SELECT {link_index.HASH} FROM decided_on)),
 groups AS (SELECT DISTINCT component FROM {index}.place WHERE _id IN (SELECT _n FROM near))
 SELECT _id AS _n FROM {index}.place WHERE component IN (SELECT component FROM groups)
   AND _id NOT IN (SELECT _n FROM gone) AND _id NOT IN (SELECT _n FROM subject)""",

@@ -5,7 +5,8 @@ fusion, the next fusion links everything and makes it anew. Readers of golden re
 
     mark      one row: the fusion it stands at, under what it was made, and the records that decisions of people named then
     input     the batches that were in force
-    record    one row per surviving record, as dedupe makes it, with a number of its own: `_id`
+    record    one row per surviving record, as dedupe makes it, with a number of its own: `_id`, and the beginning of `_record` as a number,
+              by which it is found without reading the texts of all: `_hash`
     key       what a record can be found by: digests of its identifiers, and of the values that two records must share to be compared
     pair      pairs of records that are alike at all, with their probability
     place     per record: the group it hangs together with, and its cluster
@@ -27,6 +28,9 @@ from warehouse.layout import Workspace, sync_folder, write_atomically
 
 #: The name under which an index is attached.
 ATTACHED = "known"
+
+#: `_hash` of a record, over `_record`: 16 of its 64 hexadecimal digits.
+HASH = "CAST('0x' || left(_record, 16) AS UBIGINT)"
 
 TABLES = ("record", "key", "pair", "place")
 
@@ -79,7 +83,7 @@ def stage(
     """Write what the fusion in `place` will teach the index, once it is committed: the tables `delta_*` of `pipelines.link`, and the
     records of `written` (new, or other than before in anything)."""
     selects = {
-        "record": f"SELECT n._id, r.* FROM {quoted(written)} AS r JOIN delta_number AS n USING (_record)",
+        "record": f"SELECT n._id, {HASH} AS _hash, r.* FROM {quoted(written)} AS r JOIN delta_number AS n USING (_record)",
         "key": "FROM delta_key",
         "pair": "FROM delta_pair",
         "place": "FROM delta_place",

@@ -98,7 +98,8 @@ class Store:
             fill(con, "written", {**changed, **{r: after[r] for r in moved}})
             for name, those in (("gone", sorted(gone)), ("moved", moved)):
                 con.execute(f"CREATE TABLE {name} AS SELECT unnest($1::VARCHAR[]) AS _record", [those])
-            since = Since(known, "gone", "moved")
+            con.execute(f"CREATE TABLE former AS SELECT _id, _record FROM {known}.record")
+            since = Since(known, "former", "gone", "moved")
             told = {"clashes": "clashes", "doubts": "doubts", "delta": "delta"}
             link(con, PERSON, "changed", "linked", decisions=decisions, pinned=self.pinned, since=since, **told)
         self.mark = replace(self.mark, number=self.mark.number + 1)
