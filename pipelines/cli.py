@@ -26,7 +26,9 @@ app = typer.Typer(
     "DMP_WORKSPACE and DMP_CATALOG name your own folders.",
 )
 contract_app = typer.Typer(no_args_is_help=True, help="Scaffold and check contracts: one YAML per source.")
+model_app = typer.Typer(no_args_is_help=True, help="The models by which records without a common number are linked.")
 app.add_typer(contract_app, name="contract")
+app.add_typer(model_app, name="model")
 app.add_typer(review_app, name="review")
 
 Now = Annotated[str | None, typer.Option("--now", help="Act as at this instant, as in 2026-03-02T08:30:00+08:00.")]
@@ -189,48 +191,21 @@ def trace(
     entity: Annotated[str, typer.Argument(help="Entity, such as legal_entity.")],
     id_: Annotated[str, typer.Argument(metavar="ID", help="Id of the golden record (its beginning will do), or an identifier.")],
     reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
+    lang: Annotated[str, typer.Option(help="zh or en.")] = "zh",
     json_: Json = False,
 ) -> None:
-    """A golden record, field by field: file, sheet, row, and why this value."""
+    """A golden record in words: who says each value, in which cell and since when, who says otherwise, and why each row belongs here."""
     from dataclasses import asdict
 
     from pipelines.trace import trace as trace_record
+    from pipelines.trace_words import told
 
     with _run() as run:
         found = trace_record(run, entity, id_, reveal=reveal)
     if json_:
         _say(asdict(found))
-        return
-    for c in found.redirected:
-        print(f"{c.entity_id} is merged into {c.other} since fusion {c.number}: {c.en} {c.zh}")
-    print(f"{found.entity} {found.entity_id}")
-    for f in found.fields:
-        print(f"  {f.attribute} = {f.value}   [{f.status}, {f.values_seen} value(s) seen]")
-        place = f"{f.file_name}, " + (f"sheet {f.sheet}, " if f.sheet else "") + f"row {f.row}"
-        sent = f", column {f.header}, sent as {f.as_sent!r}" if f.header else ""
-        print(f"      {f.source}: {place}{sent}")
-        if f.mended_in:
-            print(f"      mended in {f.mended_in[0]}, row {f.mended_in[1]}")
-        print(f"      sha256 {f.sha256[:16]}, arrived {f.arrived_at.isoformat(timespec='seconds')}")
-    print("rows that stand in this record:")
-    for m in found.members:
-        place = f"{m.file_name}, " + (f"sheet {m.sheet}, " if m.sheet else "") + f"row {m.row}"
-        place += "".join(f", mended in {name} row {row}" for name, row in m.mended_in)
-        how = (
-            f"same {m.identifier}"
-            if m.identifier
-            else {"alone": "alone", "matched": "matched by likeness", "decided": "decided by people"}.get(m.link, m.link)
-        )
-        probability = "" if m.probability is None else f", probability {m.probability:.4f}"
-        print(f"  {m.source}: {place}   [{how}{probability}]\n      record {m.record}")
-    if found.clashes:
-        print("kept apart from:")
-    for k in found.clashes:
-        print(f"  {k.other_entity}\n      {k.file_name}: {k.en}\n      {k.zh}")
-    print("what became of it:")
-    for c in found.history:
-        whose = "" if c.entity_id == found.entity_id else f"{c.entity_id[:12]} "
-        print(f"  fusion {c.number}, {c.recorded_at.isoformat(timespec='seconds')}: {whose}{c.change}: {c.en} {c.zh}")
+    else:
+        print(told(found, lang), end="")
 
 
 @app.command("changes")
@@ -257,6 +232,35 @@ def changes_(
     print(f"{len(found.changes)} changes; next time: dmp changes {entity} --since {found.upto}")
 
 
+@app.command("contradictions")
+def contradictions_(
+    entity: Annotated[str, typer.Argument(help="Entity, such as legal_entity.")],
+    department: Annotated[str | None, typer.Option(help="Only what this department should mend, or lost.")] = None,
+    out: Annotated[str | None, typer.Option(help="Write all of them as CSV into this file; - is standard output.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Rows of each department on the screen, oldest first.")] = 5,
+    reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
+    lang: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+    json_: Json = False,
+) -> None:
+    """Where departments differ about golden records: who says what since when, who is believed, and who should mend it."""
+    from dataclasses import asdict
+
+    from pipelines.contradiction_pages import told
+    from pipelines.contradictions import contradictions, write_contradictions
+
+    with _run() as run:
+        if out:
+            count = write_contradictions(run, entity, out, department, reveal=reveal)
+            print(f"{count} rows written to {out}", file=sys.stderr)
+            return
+        found = contradictions(run, entity, department, limit, reveal=reveal)
+        if json_:
+            _say(asdict(found))
+            return
+        for line in told(run, found, lang):
+            print(line)
+
+
 @app.command("rows")
 def rows_(
     source: Annotated[str, typer.Argument(help="A source, such as police__resident.")],
@@ -266,19 +270,41 @@ def rows_(
     reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
 ) -> None:
     """The rows of a source in force, now or at any past instant."""
-    from pipelines.current import rows_sql, write_csv
+    from pipelines.current import rows_sql
 
     with _run() as run:
-        sql = rows_sql(run, source, _aware(as_of) if as_of else None, reveal=reveal)
-        if csv:
-            write_csv(run, sql, csv, limit)
-            return
-        found = run.con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
-        names, rows = [d[0] for d in found.description or ()], found.fetchall()
-        [(count,)] = run.con.execute(f"SELECT count(*) FROM (\n{sql}\n)").fetchall()
+        _show_rows(run, rows_sql(run, source, _aware(as_of) if as_of else None, reveal=reveal), csv, limit)
+
+
+@app.command("golden")
+def golden_(
+    entity: Annotated[str, typer.Argument(help="Entity, such as legal_entity.")],
+    as_of: Annotated[str | None, typer.Option("--as-of", help="As they stood at this instant, or after the fusion of this number.")] = None,
+    csv: Annotated[str | None, typer.Option(help="Write all of them as CSV into this file; - is standard output.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="At most so many (on the screen: 20 unless given).")] = None,
+    reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
+) -> None:
+    """The golden records of an entity, as they stand or as they stood at any past instant."""
+    from pipelines.golden import golden_sql
+
+    number = (as_of or "").rpartition("#")[2]
+    when = None if as_of is None else int(number) if number.isdecimal() else _aware(as_of)
+    with _run() as run:
+        _show_rows(run, golden_sql(run, entity, when, reveal=reveal), csv, limit)
+
+
+def _show_rows(run: Run, sql: str, csv: str | None, limit: int | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from pipelines.current import write_csv
+
+    if csv:
+        write_csv(run.con, sql, csv, limit)
+        return
+    found = run.con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
+    names, rows = [d[0] for d in found.description or ()], found.fetchall()
+    [(count,)] = run.con.execute(f"SELECT count(*) FROM (\n{sql}\n)").fetchall()
     table = Table(*names)
     for row in rows:
         table.add_row(*(Text("" if v is None else str(v)) for v in row))
@@ -415,6 +441,43 @@ def check_(
     else:
         print(told(result, lang), end="")
     raise SystemExit(result.exit_code)
+
+
+@model_app.command("train")
+def model_train(entity: Annotated[str, typer.Argument(help="Entity, such as person.")]) -> None:
+    """Learn anew, from the records in force, how alike the rows of one entity are; the next fusion links everything by it.
+
+    The model in force is kept, so that golden records change with the data and never with what other people were added. Train
+    again when `dmp model show` tells of drift.
+    """
+    from pipelines.link_train import train
+
+    with _run() as run, _console().status(f"learning from the records of {entity}"):
+        version, learned = train(run, entity)
+    print(f"model {version} of {entity}, learned from {learned.records} records; `dmp run --entity {entity}` links everything by it")
+
+
+@model_app.command("show")
+def model_show(entity: Annotated[str, typer.Argument(help="Entity, such as person.")], json_: Json = False) -> None:
+    """The model in force: what each likeness says for or against, and how far the last fusions drifted from what it learned."""
+    from dataclasses import asdict
+
+    from pipelines import models
+
+    with _run() as run:
+        version, known = models.model(run, entity)
+        drifted = models.drift(run, entity)
+    if json_:
+        _say({"version": version, "model": asdict(known), "drift": [asdict(d) for d in drifted]})
+        return
+    print(f"model {version} of {entity}, learned from {known.records} records; pairs share {' or '.join(' + '.join(r) for r in known.rules)}")
+    for attribute, label, weight in models.weights(known):
+        print(f"  {attribute:24} {label:40} {weight:+7.2f} bits")
+    for d in drifted:
+        psi = "" if d.psi is None else f", stability index {d.psi:.2f}"
+        print(f"{d.fusion}: {d.records} records compared in {d.pairs} pairs{psi}")
+        for zh, en in d.told:
+            print(f"    {en}; `dmp model train {entity}` learns anew\n    {zh}；可用 `dmp model train {entity}` 重新训练")
 
 
 @app.command()

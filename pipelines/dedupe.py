@@ -42,7 +42,7 @@ class Fusion:
     whole: bool  # every record was linked; else only what hangs together with a change
     surviving: int  # records, those that were not looked at included
     entities: int
-    model_version: int | None  # of the pinned model
+    linking: Mapping[str, Any] | None  # version of the pinned model, what comparing looked like
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,7 @@ def _dedupe(run: Run, entity: Entity) -> bool:
     shutil.rmtree(place, ignore_errors=True)  # a killed run may have left files of other inputs
     place.mkdir(parents=True)
     with working(run) as con:
-        attach(con, run.workspace, read_only=True)
-        con.execute(f"ATTACH {literal(':memory:')} AS work; USE work")
-        set_digest_key(con, run.workspace)
-        con.execute("CREATE TABLE inputs (source VARCHAR, batch VARCHAR, recency INTEGER)")
-        con.executemany("INSERT INTO inputs VALUES (?, ?, ?)", [[i.source, i.batch, i.recency] for i in inputs])
-        sql = records_sql(run, con, entity, {i.source for i in inputs})
+        sql = _open(run, con, entity, inputs)
         pinned = models.folder(run.workspace, entity.id, version) if version and entity.match else None
         mark = Mark(
             number, rules_digest(entity.hash, version), {s: hashlib.sha256(t.encode()).hexdigest() for s, t in sql.items()}
@@ -163,10 +158,28 @@ SELECT (SELECT count(*) FROM {known}.record) - (SELECT count(*) FROM delta_gone)
         whole=known is None,
         surviving=surviving,
         entities=entities,
-        model_version=version or None,
+        linking={"model": version or None, **asdict(linked.figures)} if linked.figures else None,
     )
     write_atomically(place / "fusion.json", json.dumps(asdict(state), ensure_ascii=False, default=str).encode(), mode=0o600)
     return True
+
+
+def _open(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, inputs: Sequence[Input]) -> dict[str, str]:
+    """The lake, a database to work in, the digest key and the table inputs on `con`; what makes the records of each source."""
+    attach(con, run.workspace, read_only=True)
+    con.execute(f"ATTACH {literal(':memory:')} AS work; USE work")
+    set_digest_key(con, run.workspace)
+    con.execute("CREATE TABLE inputs (source VARCHAR, batch VARCHAR, recency INTEGER)")
+    con.executemany("INSERT INTO inputs VALUES (?, ?, ?)", [[i.source, i.batch, i.recency] for i in inputs])
+    return records_sql(run, con, entity, {i.source for i in inputs})
+
+
+def records_in_force(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity) -> None:
+    """Table records on `con`: the surviving rows of all sources of an entity. NotFound where none was ever accepted."""
+    inputs = _inputs(run, entity)
+    if not inputs:
+        raise NotFound(f"no row of any source of {entity.id} is in force yet; `dmp status` shows what was received")
+    con.execute("CREATE TABLE records AS\n" + "\nUNION ALL\n".join(_open(run, con, entity, inputs).values()))
 
 
 def _inputs_hash(entity: Entity, decided: Sequence[Mapping[str, Any]], inputs: Sequence[Input], version: int) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class Before:
 
 
 def read_before(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, *, whole: bool) -> Before:
-    """Tables on `con`: old_member (`_record`, `_entity`, `_anchors`), old_change (as `ledger.entity_change`, of this entity), old_id
+    """Tables on `con`: old_history (as `base.<entity>__history`, where restored), old_member (`_record`, `_entity`, `_anchors`), old_change (as `ledger.entity_change`, of this entity), old_id
     (`_entity`: every id there ever was), old_golden where there is one.
 
     Unless `whole` only what the staged records and those gone were part of, with the retired ids that could come back with them.
@@ -78,10 +79,12 @@ def read_before(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, *, who
     number = journalled(run.workspace, entity.id)
     folder = _folder(run.workspace, entity.id)
     if number:
-        files = [folder / f"{n}.changes.parquet" for n in range(1, number + 1)]
-        listed = ", ".join(literal(str(f)) for f in files if f.is_file())
         con.execute(f"CREATE TEMP TABLE old_member AS {_members_sql(folder, number)}")
-        con.execute(f"CREATE TEMP VIEW old_change AS SELECT {changes} FROM read_parquet([{listed}])")
+        con.execute(f"CREATE TEMP VIEW old_change AS SELECT {changes} FROM read_parquet([{_listed(folder, 'changes', number)}])")
+        if past := _listed(folder, "history", number):
+            con.execute(f"CREATE TEMP VIEW old_history AS FROM read_parquet([{past}])")
+        else:  # kept by a version that had none
+            con.execute("CREATE TEMP TABLE old_history (_entity VARCHAR)")
     else:
         con.execute("CREATE TEMP TABLE old_member (_record VARCHAR, _entity VARCHAR, _anchors VARCHAR[])")
         con.execute(f"CREATE TEMP TABLE old_change ({', '.join(f'{quoted(c)} {k}' for c, k in TABLES[CHANGES][1].items())})")
@@ -107,6 +110,10 @@ def _members_sql(folder: Path, number: int) -> str:
     return f"SELECT _record, v.e AS _entity, v.a AS _anchors FROM ({newest}) WHERE v.e IS NOT NULL"
 
 
+def _listed(folder: Path, name: str, number: int) -> str:
+    return ", ".join(literal(str(folder / f"{n}.{name}.parquet")) for n in _numbers(folder, name) if n <= number)
+
+
 def _numbers(folder: Path, name: str) -> list[int]:
     return sorted(int(p.name.split(".")[0]) for p in folder.glob(f"[0-9]*.{name}.parquet"))
 
@@ -121,12 +128,13 @@ def moved_members(con: duckdb.DuckDBPyConnection, place: Path) -> Path:
     return path
 
 
-def keep(workspace: Workspace, entity: str, number: int, changes: Path, members: Path, *, whole: bool) -> None:
-    """Put what this fusion decided about ids into the archive, before it is committed: all members, or those it moved. The files
-    are linked, not copied, where the file system can. Again: the same names, whole or not at all."""
+def keep(workspace: Workspace, entity: str, number: int, files: Mapping[str, Path]) -> None:
+    """Put what this fusion decided into the archive, before it is committed: `members` (of all records) or `moved` (of those at hand),
+    `history`, and last `changes`. The files are linked, not copied, where the file system can. Again: the same names, whole or not
+    at all."""
     folder = _folder(workspace, entity)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, path in (("members" if whole else "moved", members), ("changes", changes)):
+    for name, path in files.items():
         sync_file(path)
         part = folder / f".{name}.{uuid.uuid4().hex[:12]}"
         try:

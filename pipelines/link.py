@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from catalog.decision import Decision, together
 from catalog.entity import Entity, Identifier
 from pipelines import link_clash, link_doubts, link_groups, link_model, link_pairs
 from pipelines.link_kinds import Look, looks
-from pipelines.link_model import Model
+from pipelines.link_model import Figures, Model
 from pipelines.link_script import Script
 from warehouse.lake import quoted
 
@@ -57,6 +57,7 @@ class Links:
     clusters_sql_table: str
     statements: tuple[tuple[str, str], ...]  # title, SQL; notes are SQL comments
     model: Model | None  # None when nothing was matched by likeness
+    figures: Figures | None  # of the records that were compared anew
 
 
 def link(
@@ -70,6 +71,7 @@ def link(
     doubts: str | None = None,
     pinned: Path | None = None,
     keep: Path | None = None,
+    pin_at: int | None = None,
     since: Since | None = None,
     delta: str | None = None,
 ) -> Links:
@@ -88,7 +90,7 @@ def link(
     Obeys    decisions: what they must link is one whatever else is known, what they cannot link is never one. Those they name that are
              not among the records are passed over
     Model    `pinned`: the folder of the one to use; otherwise one is learned from these records, and, if they are PIN_AT or more,
-             kept in the folder `keep`
+             kept in the folder `keep` (`pin_at`: another number)
     Since    with it, out and clashes hold the records that hang together with what changed, and no others; needs `pinned` where the
              entity matches by likeness
     Rows     rows of out = rows of records (with `since`: of the records looked at)
@@ -126,8 +128,19 @@ def link(
             f"  SELECT {numbered} AS _n, _record{columns}, {identified} AS _identified FROM {source}\n) ORDER BY _n",
         )
         con.execute(f"USE {scratch}")
-        work = _Work(script, entity, tuple(identifiers), present, compared, decisions, since, pinned, keep)
-        model = _link(work, delta is not None)
+        work = _Work(
+            script,
+            entity,
+            tuple(identifiers),
+            present,
+            compared,
+            decisions,
+            since,
+            pinned,
+            keep,
+            PIN_AT if pin_at is None else pin_at,
+        )
+        model, figures = _link(work, delta is not None)
         if doubts:
             link_doubts.find(script, entity.match.threshold if entity.match else None, decisions, since.index if since else None)
         con.execute(f"USE {quoted(database, schema)}")
@@ -160,7 +173,7 @@ ORDER BY ALL""",
             script.run("doubts", f"CREATE OR REPLACE TABLE {quoted(doubts)} AS FROM {scratch}.doubted ORDER BY ALL")
         for name in DELTA if delta else ():
             con.execute(f"CREATE OR REPLACE TABLE {quoted(f'{delta}_{name}')} AS FROM {scratch}.delta_{name}")
-        return Links(out, tuple(script.statements), model)
+        return Links(out, tuple(script.statements), model, figures)
     finally:
         with suppress(duckdb.Error):
             con.execute(f"USE {quoted(database, schema)}")
@@ -199,9 +212,10 @@ class _Work:
     since: Since | None
     pinned: Path | None
     keep: Path | None
+    pin_at: int
 
 
-def _link(work: _Work, delta: bool) -> Model | None:
+def _link(work: _Work, delta: bool) -> tuple[Model | None, Figures | None]:
     """Writes all_records (`_n`, `_id`, `_record`, attributes), grouped (`_n`, `cluster`, `alone`, `name`), best (`_n`, `other`, `p`),
     scored (`l`, `r`, `p`), clashed (`_n`, `identifier`, `first`, `other`, `unclear`), and delta_* where asked."""
     script, entity, identifiers = work.script, work.entity, work.identifiers
@@ -210,7 +224,7 @@ def _link(work: _Work, delta: bool) -> Model | None:
             for place, i in enumerate(identifiers)]  # fmt: skip
     keyed = "\nUNION ALL ".join(keys) or "SELECT NULL::UBIGINT AS value, NULL::BIGINT AS _n WHERE false"
     script.run("identifiers", f"CREATE TABLE keys AS {keyed}")
-    model = _compare(work)
+    model, figures = _compare(work)
     _gather(work, threshold)
     size = script.number("SELECT count(*) FROM all_records")
     codes = [_codes(script, place, i, work.present, size) for place, i in enumerate(identifiers)]
@@ -267,10 +281,10 @@ QUALIFY row_number() OVER (PARTITION BY _n ORDER BY p DESC, other) = 1""",
     if delta:
         near = p >= threshold
         _hand_on(script, codes, [(left[near], right[near]), (np.arange(size), one), _ends(forbidden)], cluster)
-    return model
+    return model, figures
 
 
-def _compare(work: _Work) -> Model | None:
+def _compare(work: _Work) -> tuple[Model | None, Figures | None]:
     """Score the pairs that changed: table compared (`l`, `r`, `p`), and recompared (`_n`), the records all of whose pairs are in it."""
     script, since = work.script, work.since
     script.run("records compared anew", "CREATE TABLE recompared AS SELECT _n FROM subject")
@@ -280,7 +294,7 @@ def _compare(work: _Work) -> Model | None:
     how = work.entity.match
     if how is None or not work.compared or not (since or script.number("SELECT count(*) > 1 FROM subject")):
         script.con.execute(f"{blocks}; {nothing}")
-        return None
+        return None, None
     link_pairs.macros(script)
     if work.pinned:
         model = link_model.load(script, work.pinned)
@@ -294,19 +308,49 @@ def _compare(work: _Work) -> Model | None:
         learned = link_model.train(script, how, work.compared)
         if learned is None:
             script.con.execute(f"{blocks.replace('TABLE', 'TABLE IF NOT EXISTS')}; {nothing}")
-            return None
+            return None, None
         model, usable = learned, learned.of(work.compared)
-        if work.keep and model.records >= PIN_AT:
-            link_model.save(script, model, work.keep)
     if since:
         _compare_with_index(work, since, model, usable)
     else:
         link_pairs.pair(script, model.most)
     if script.number("SELECT count(*) FROM link_pairs"):
-        link_model.score(script, usable, model)
+        link_model.score(script, usable, model, "link_pairs", "compared", LEAST_LIKENESS)
+        _leave_out_what_is_shared(work, model, usable)
     else:
         script.con.execute(nothing)
-    return model
+    figures = link_model.figures(script, usable, "subject", "compared")
+    if work.keep and not work.pinned and model.records >= work.pin_at:
+        model = replace(model, figures=figures)
+        link_model.save(script, model, work.keep)
+    return model, figures
+
+
+def _leave_out_what_is_shared(work: _Work, model: Model, usable: Sequence[Look]) -> None:
+    """Score pairs that contradict each other once more, without what a household or an office shares.
+
+    Two of one family have one address and one phone, which the model counts as if one had nothing to do with the other; that their
+    names and dates of birth differ in earnest is then outvoted.
+    """
+    script, told = work.script, "subject"
+    if work.since:
+        columns = ", ".join(quoted(c) for c in looked_at(work.entity, work.present))
+        beside = f"SELECT _id, {columns} FROM {work.since.index}.record WHERE _id IN (SELECT l FROM compared UNION SELECT r FROM compared)"
+        told = "told"
+        script.con.execute(
+            f"CREATE TABLE told AS SELECT _n, {columns} FROM subject UNION ALL {beside} AND _id NOT IN (SELECT _n FROM subject)"
+        )
+    if not link_clash.contradicting(script, work.entity, work.present, "compared", told, "contradicting"):
+        return
+    own = tuple(v for v in usable if work.entity.attribute(v.attribute).kind not in ("address", "phone"))
+    if own:
+        script.con.execute(
+            "CREATE TABLE contradicting_pairs AS SELECT l AS join_key_l, r AS join_key_r, '0' AS match_key FROM contradicting"
+        )
+        link_model.score(script, own, model, "contradicting_pairs", "compared_without", LEAST_LIKENESS)
+    script.con.execute("DELETE FROM compared AS p USING contradicting AS c WHERE c.l = p.l AND c.r = p.r")
+    if own:
+        script.con.execute("INSERT INTO compared FROM compared_without")
 
 
 def _compare_with_index(work: _Work, since: Since, model: Model, usable: Sequence[Look]) -> None:
@@ -388,10 +432,9 @@ def _gather(work: _Work, threshold: float) -> None:
     """all_records: those that hang together with the change, numbered in order of their id; scored: the pairs among them."""
     script, since = work.script, work.since
     columns = "".join(f", {quoted(c)}" for c in looked_at(work.entity, work.present))
-    alike = f"FROM compared WHERE p >= {LEAST_LIKENESS}"
     if since is None:
         script.con.execute("ALTER TABLE subject RENAME TO all_records")
-        script.run("pairs that are alike at all", f"CREATE TABLE scored AS SELECT l, r, p {alike}")
+        script.run("pairs that are alike at all", "CREATE TABLE scored AS SELECT l, r, p FROM compared")
         return
     index = since.index
     named = sorted({r for d in work.decisions for r in d.records})
@@ -421,7 +464,7 @@ ORDER BY _n""",
         "pairs that are alike at all",
         f"""CREATE TABLE scored AS
 WITH pairs AS (
-  SELECT l, r, p {alike}
+  SELECT l, r, p FROM compared
   UNION ALL
   SELECT l, r, p FROM {index}.pair
   WHERE l IN (SELECT _n FROM affected) AND r IN (SELECT _n FROM affected)
@@ -455,7 +498,7 @@ def _hand_on(
 CREATE TABLE delta_number AS SELECT _id, _record FROM all_records;
 CREATE TABLE delta_compared AS FROM recompared;
 CREATE TABLE delta_gone AS SELECT _n FROM {"gone" if _has(script, "gone") else "recompared WHERE false"};
-CREATE TABLE delta_pair AS SELECT l, r, p FROM compared WHERE p >= {LEAST_LIKENESS};
+CREATE TABLE delta_pair AS SELECT l, r, p FROM compared;
 CREATE TABLE delta_key AS
   SELECT value, false AS is_block, _n AS _id, true AS identified FROM keys
   UNION ALL SELECT DISTINCT value, true, _n, _identified FROM blocks"""

@@ -45,7 +45,7 @@ def rules_digest(*parts: object) -> str:
 
 
 def path(workspace: Workspace, entity: str) -> Path:
-    return workspace.root / "index" / f"{entity}.duckdb"
+    return workspace.index / f"{entity}.duckdb"
 
 
 def attach(con: duckdb.DuckDBPyConnection, workspace: Workspace, entity: str, mark: Mark) -> str | None:

@@ -39,6 +39,20 @@ FEWEST_TRAINING_PAIRS = 100
 SEED = 1
 
 
+#: Where the likeness of compared pairs is counted.
+BOUNDS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What comparing some records looked like: by it drift is seen."""
+
+    records: int
+    filled: Mapping[str, int]  # attribute -> of them, those with a value
+    pairs: int  # compared
+    likeness: tuple[int, ...]  # of the pairs, those from each of BOUNDS up to the next
+
+
 @dataclass(frozen=True)
 class Model:
     """What was learned. Its tables (`<attribute>__pieces`, `<attribute>__frequency`) stand in the scratch schema."""
@@ -50,6 +64,7 @@ class Model:
     unseen: Mapping[str, int]  # what a piece weighs that the records it learned from did not have
     records: int
     filled: Mapping[str, int]  # of them, those with a value
+    figures: Figures | None = None  # of the records it learned from
 
     def of(self, looks: Sequence[Look]) -> tuple[Look, ...]:
         return tuple(v for v in looks if v.attribute in self.attributes)
@@ -69,7 +84,7 @@ def train(script: Script, how: Match, looks: tuple[Look, ...]) -> Model | None:
     filled = {v.attribute: int(n) for v, n in zip(looks, counts, strict=True) if n > 1}
     if not usable:
         return None
-    _frequencies(script, usable)
+    frequencies(script, usable)
     rules, most = plan(script, usable, how.block)
     if not script.number(f"SELECT count(*) FROM planned WHERE pairs <= {most}"):
         return None
@@ -103,7 +118,24 @@ def _tables(script: Script) -> list[str]:
 def read(folder: Path) -> Model:
     """The model in a folder, without its tables."""
     data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return Model(**{**data, "attributes": tuple(data["attributes"]), "rules": tuple(tuple(r) for r in data["rules"])})
+    told = data.pop("figures")
+    figures = Figures(**{**told, "likeness": tuple(told["likeness"])}) if told else None
+    return Model(
+        **{**data, "attributes": tuple(data["attributes"]), "rules": tuple(tuple(r) for r in data["rules"]), "figures": figures}
+    )
+
+
+def figures(script: Script, looks: Sequence[Look], subject: str, compared: str) -> Figures:
+    """Of the records of `subject`, all of whose pairs stand in link_pairs and `compared`."""
+    counts = ", ".join(f'count("{v.column("n")}")' for v in looks)
+    [(records, *filled)] = script.ask(f"SELECT count(*), {counts} FROM link_prepared WHERE _n IN (SELECT _n FROM {subject})")
+    steps = ", ".join(
+        f"count(*) FILTER (p >= {low}{f' AND p < {high}' if high else ''})"
+        for low, high in zip(BOUNDS, [*BOUNDS[1:], None], strict=True)
+    )
+    [likeness] = script.ask(f"SELECT {steps} FROM {compared}")
+    pairs = script.number("SELECT count(*) FROM link_pairs")
+    return Figures(records, {v.attribute: n for v, n in zip(looks, filled, strict=True)}, pairs, tuple(likeness))
 
 
 def load(script: Script, folder: Path) -> Model:
@@ -115,7 +147,7 @@ def load(script: Script, folder: Path) -> Model:
     return model
 
 
-def _frequencies(script: Script, looks: tuple[Look, ...]) -> None:
+def frequencies(script: Script, looks: tuple[Look, ...]) -> None:
     """How common each value is that counts for less the commoner it is."""
     shared = often_shared(looks)
     for v in shared:
@@ -264,33 +296,36 @@ def _learned(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
     return _settings(looks, prior, learned)
 
 
-def score(script: Script, looks: tuple[Look, ...], model: Model) -> None:
-    """Score link_pairs by a model, the records standing in link_prepared.
+def score(script: Script, looks: tuple[Look, ...], model: Model, pairs: str, out: str, least: float) -> None:
+    """Score pairs (`join_key_l`, `join_key_r`, `match_key`) by a model, the records standing in link_prepared.
 
-    Writes   compared: `l`, `r` (record numbers, l < r), `p` (match probability, six digits)
+    Reads    looks: those of the model, or of them only these: the others are then taken as not known
+    Writes   out: `l`, `r` (record numbers, l < r), `p` (match probability, six digits), where it is `least` or more
     """
     with _quiet():
-        api, linker = _linker(script, model.settings)
-        shared = often_shared(looks)
+        asked = {v.attribute for v in looks}
+        comparisons = [c for c in model.settings["comparisons"] if c["output_column_name"] in asked]
+        api, linker = _linker(script, {**model.settings, "comparisons": comparisons})
+        shared = {v.attribute for v in often_shared(model.of(looks))}
         for v in looks:
             for key in sorted({level.frequency for level in v.levels if level.frequency}):
                 known = f"{v.attribute}__frequency"
-                if v not in shared:  # a value that the model saw once or never is as rare as can be
+                if v.attribute not in shared:  # a value that the model saw once or never is as rare as can be
                     known = f"{v.attribute}__tf"
                     script.run(
                         f"how common each {v.attribute} at hand is",
-                        f"""CREATE TABLE "{known}" AS
+                        f"""CREATE OR REPLACE TABLE "{known}" AS
 SELECT "{key}", coalesce("tf_{key}", {1 / max(model.filled[v.attribute], 1)!r}) AS "tf_{key}"
 FROM (SELECT DISTINCT "{key}" FROM link_prepared WHERE "{key}" IS NOT NULL) LEFT JOIN "{v.attribute}__frequency" USING ("{key}") """,
                     )
                 frequency = api.register(known, dataset_display_name=f"{v.attribute}_frequency")
                 linker.table_management.register_term_frequency_lookup(frequency, key)
-        chosen = api.register("link_pairs", dataset_display_name="chosen_pairs")
+        chosen = api.register(pairs, dataset_display_name=f"chosen_{out}")
         linker.table_management.register_blocked_pairs_for_predict(chosen)
-        predicted = linker.inference.predict(warning_mode="never")
+        predicted = linker.inference.predict(threshold_match_probability=least, warning_mode="never")
         script.run(
             "scores",
-            f"""CREATE TABLE compared AS
+            f"""CREATE TABLE {out} AS
 SELECT least(_n_l, _n_r) AS l, greatest(_n_l, _n_r) AS r, round(match_probability, 6) AS p
 FROM {predicted.physical_name}""",
         )

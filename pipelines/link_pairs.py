@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipelines.link_kinds import MACROS, Look
+from pipelines.link_kinds import Look, install
 from pipelines.link_script import Script
 
 #: Pairs looked at, at most; and on average per record. Values that would make too many are left out, the commonest first.
@@ -24,7 +24,7 @@ Rule = tuple[str, ...]
 
 
 def macros(script: Script) -> None:
-    for signature, body in MACROS.items():
+    for signature, body in install(script.con).items():
         script.run(f"macro {signature}", f"CREATE OR REPLACE MACRO {signature} AS {body}")
 
 
@@ -71,7 +71,7 @@ def prepare(script: Script, looks: Sequence[Look], unseen: dict[str, int], sourc
     """Table link_prepared: the records of `source` as they are compared, pieces with their weights. `more`: beside those it has."""
     joins, columns = [], []
     for v in looks:
-        columns += [f'f."{v.column(s)}"' for s in v.forms]
+        columns += [f'f."{v.column(s)}"' for s in v.kept]
         if v.weighed is None:
             continue
         t, weight = v.column(v.weighed), f"coalesce(w, {unseen[v.attribute]})"

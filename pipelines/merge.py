@@ -13,6 +13,7 @@ from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
 from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key, settle
 from pipelines.errors import StageError
+from pipelines.golden import HISTORY, history_sql
 from pipelines.identity import CHANGES, changes_sql, keep, moved_members, name_clusters, read_before, tidy
 from pipelines.review_queue import asked_before_sql, queue_sql
 from pipelines.run import Run
@@ -40,6 +41,7 @@ def merge(run: Run, entity_id: str) -> None:
     Writes   base.<entity>          one row per entity
              base.<entity>__origin  one row per filled field: source, batch, sheet, row, and why this one
              base.<entity>__member  one row per surviving record: the entity it stands in, and what linked it
+             base.<entity>__history the golden records that this fusion made, changed or ended, appended (`pipelines.golden`)
              ledger.entity_change   what this fusion did to ids and values, kept in the archive too (`pipelines.identity`)
              quality.clash          the entity's rows: records that share an identifier and were kept apart for all that
              quality.review         the entity's rows: pairs of records that a person should look at
@@ -100,6 +102,13 @@ def _merge(run: Run, entity: Entity) -> None:
             everything = f"FROM old_change UNION ALL BY NAME FROM read_parquet({literal(str(journal))})"
             con.execute(f"COPY ({everything} ORDER BY number, _entity, change) TO {literal(str(path))} {PARQUET}")
         files[CHANGES] = (columns, path if before.restored else journal)
+        told = history_sql(entity, f"read_parquet({literal(str(journal))})")
+        past, path = (run.workspace.new_file(f"base.{entity_id}__history", fusion.fusion.replace("#", "-")) for _ in range(2))
+        con.execute(f"COPY (\n{told}\n) TO {literal(str(past))} {PARQUET}")
+        if before.restored:
+            everything = f"FROM old_history UNION ALL BY NAME FROM read_parquet({literal(str(past))})"
+            con.execute(f"COPY ({everything} ORDER BY number, _entity) TO {literal(str(path))} {PARQUET}")
+        files[f"base.{entity_id}__history"] = (HISTORY, path if before.restored else past)
         if con.execute("FROM clashes LIMIT 1").fetchall():
             path = run.workspace.new_file("quality.clash", fusion.fusion.replace("#", "-"))
             con.execute(f"COPY (\n{clash_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
@@ -137,7 +146,8 @@ def _merge(run: Run, entity: Entity) -> None:
         "equation": f"{surviving} = {placed} in one of {made} entities",
     }
     accepted = fusion.stages[0]["rows_in"]
-    keep(run.workspace, entity_id, number, journal, members or files[f"base.{entity_id}__member"][1], whole=fusion.whole)
+    moved = {"moved": members} if members else {"members": files[f"base.{entity_id}__member"][1]}
+    keep(run.workspace, entity_id, number, {**moved, "history": past, "changes": journal})
     commit(run.con, run.workspace, Commit(
         absent=("ledger.fusion", "fusion", fusion.fusion),
         files=files,
@@ -150,6 +160,7 @@ def _merge(run: Run, entity: Entity) -> None:
                 "inputs_hash": fusion.inputs_hash, "inputs": json.dumps(fusion.inputs), "rows_in": accepted,
                 "rows_surviving": fusion.surviving, "entities": fusion.entities,
                 "model": json.dumps(fusion.model, ensure_ascii=False, default=str) if fusion.model else None,
+                "linking": json.dumps(fusion.linking, ensure_ascii=False) if fusion.linking else None,
             }],
             "ledger.stage": [{"subject": fusion.fusion, **s, "rows_out": json.dumps(s["rows_out"])} for s in (*fusion.stages, proof)],
             "ledger.statement": [
