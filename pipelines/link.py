@@ -21,15 +21,13 @@ import pyarrow as pa
 from catalog.decision import Decision, together
 from catalog.entity import Entity, Identifier
 from pipelines import link_clash, link_doubts, link_groups, link_index, link_model, link_pairs
+from pipelines.link_groups import LEAST_LIKENESS
 from pipelines.link_kinds import Look, looks
 from pipelines.link_model import Figures, Model
 from pipelines.link_script import Script
 from warehouse.lake import quoted
 
 SCRATCH = "_link"
-
-#: Compared pairs below this probability are taken as pairs that are not alike at all.
-LEAST_LIKENESS = 0.01
 
 #: A model that learned from fewer records is learned anew by each fusion, which takes seconds; from so many on it is pinned.
 PIN_AT = 20_000

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.decision import Decision, together
-from pipelines.link_groups import Numbers, connected
+from pipelines.link_groups import LEAST_LIKENESS, Numbers, connected
 from pipelines.link_script import Script
 from warehouse.lake import quoted
 
@@ -115,7 +115,7 @@ QUALIFY row_number() OVER (PARTITION BY l, r ORDER BY priority DESC, kind) = 1""
 def _near(script: Script, threshold: float | None, index: str | None) -> None:
     """Tables near_pairs (`l` < `r` records, `p`): pairs from the band below the threshold on, of which one at least is at hand; near_groups
     (`_record`, `c` the group of each, `n` its records)."""
-    low = band(threshold)[0] if threshold else 2.0
+    low = max(band(threshold)[0], LEAST_LIKENESS) if threshold else 2.0
     both = f"SELECT least(a._record, b._record) AS l, greatest(a._record, b._record) AS r, p\nFROM scored JOIN all_records AS a ON a._n = l JOIN all_records AS b ON b._n = r WHERE p >= {low!r}"
     groups = """SELECT r._record, g.cluster AS c, count(*) OVER (PARTITION BY g.cluster) AS n FROM all_records AS r JOIN grouped AS g USING (_n)"""
     if index:

@@ -12,6 +12,9 @@ import numpy.typing as npt
 Numbers = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
 
+#: Compared pairs below this probability are taken as pairs that are not alike at all.
+LEAST_LIKENESS = 0.01
+
 #: Two groups are one when the match probability between their members is this high on average; pairs not compared count 0.
 #: Measured on Chicago's nine lists, FEBRL 1-3 and fake_1000: 0.1 lets chains through, 0.5 tears rows with several typing errors.
 MEAN_LIKENESS = 0.3

@@ -155,6 +155,15 @@ def pinned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def much_doubt() -> Iterator[None]:
+    """So few people give few doubts: here nearly every pair is near the threshold, and three records are a large group."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.link_doubts.BAND", 12.0)
+        patch.setattr("pipelines.link_doubts.LARGE", 2)
+        yield
+
+
 STEP = st.lists(
     st.one_of(
         st.tuples(st.just("come"), st.integers(0, 400)),
@@ -221,7 +230,7 @@ def test_only_what_hangs_together_with_a_change_is_looked_at(pinned: Path, tmp_p
     everybody = {f"{n:064x}": p for n, p in enumerate(people(400, 3))}
     store = Store(tmp_path, pinned)
     store.step(everybody)
-    assert store.doubts, "or nothing is said about doubts here"
+    assert {d[2] for d in store.doubts} >= {"near", "weak"}, "or little is said about doubts here"
     one = f"{5:064x}"
     store.step({**everybody, one: {**everybody[one], "remark": "moved"}})
     assert 1 <= store.looked_at < 20
