@@ -14,17 +14,16 @@ from warehouse.upkeep import HABITS, Habits, Step
 _Verb = Callable[[], Step | None]
 
 WORDS = {
-    "flush": ("目录中的行写成文件", "rows moved out of the catalogue"),
-    "rewrite": ("重写含大量已删行的文件", "files with many deleted rows written again"),
-    "merge": ("合并小文件", "small files merged"),
-    "compact": ("合并并重写主数据表文件", "files of a golden table merged and written again"),
+    "flush": ("目录数据库中的行写成文件", "rows moved out of the catalogue"),
+    "compact": ("合并、重写文件", "small and worn files made one"),
     "expire": ("过期旧快照", "old snapshots forgotten"),
+    "purge": ("清除目录数据库中已失效的行", "ended rows removed from the catalogue"),
     "clean": ("删除无人引用的文件", "files that nobody names removed"),
 }
 
 
 def upkeep(run: Run, habits: Habits = HABITS, tell: Callable[[Step], None] = lambda step: None) -> list[Step]:
-    """Whatever needs it: own tables flushed, written again, merged; golden tables compacted; snapshots and files forgotten.
+    """Whatever needs it: rows of the catalogue into files, files compacted, old snapshots and what only they could show forgotten.
 
     A second call finds nothing to do. Two at once take turns. Writers wait for one step, readers never. Where DuckLake fails
     on a table, the others are still seen to; then LakeError says which failed.
@@ -48,10 +47,11 @@ def upkeep(run: Run, habits: Habits = HABITS, tell: Callable[[Step], None] = lam
 
 def _verbs(run: Run, habits: Habits) -> Iterator[_Verb]:
     for name in lake.storage(run.con):
-        layer = name.split(".", 1)[0]
-        for verb in (lake.flush, lake.rewrite, lake.merge) if layer in lake.OWN else (lake.compact,) if layer == "base" else ():
-            yield lambda verb=verb, name=name: verb(run.con, run.workspace, name, habits)  # type: ignore[misc]
+        if name.split(".", 1)[0] in lake.LAYERS:
+            yield lambda name=name: lake.flush(run.con, run.workspace, name, habits)  # type: ignore[misc]
+            yield lambda name=name: lake.compact(run.con, run.workspace, name, habits)  # type: ignore[misc]
     yield lambda: lake.expire(run.con, run.workspace, habits)
+    yield lambda: lake.purge(run.con, run.workspace)
     yield lambda: lake.remove_unnamed(run.con, run.workspace, habits)
 
 

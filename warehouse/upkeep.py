@@ -19,13 +19,19 @@ from pathlib import Path
 import duckdb
 
 from warehouse.commit import register
-from warehouse.lake import INLINED, PARQUET, LakeError, few_rows, literal, one_moment, table, table_columns
+from warehouse.lake import INLINE_ROWS, INLINED, PARQUET, REPLACED, LakeError, few_rows, literal, one_moment, table, table_columns
 from warehouse.layout import Workspace, sync_file, sync_folder
 
 META = "__ducklake_metadata_lake"
 
+#: What DuckLake calls the file of a row that is in the catalogue.
+GATHERED = "starts_with(filename, 'ducklake_inlined_data_')"
+
 #: Layers in which a file holds what many batches or fusions wrote. `raw` and `std` keep one file per batch.
-OWN = ("ledger", "quality", "quarantine")
+LAYERS = ("ledger", "quality", "quarantine", "base")
+
+#: Files that are made one at a time. More would make the statement that names them slow to read.
+AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,15 @@ class Habits:
 
     #: Rows in the catalogue; each thousand costs a look-up some 4 ms. Fewer than this are not worth a file.
     rows: int = 1_000
-    #: Small files of one table that are merged into one.
+    #: Small files of one table that are made one.
     files: int = 8
     small: int = 16 << 20
     #: Share of a file's rows that are deleted, above which it is written again.
     deleted: float = 0.1
-    #: As-of questions read valid and recorded times in the tables; nothing reads an old snapshot but a query under way.
-    snapshots: timedelta = timedelta(days=7)
+    #: Snapshots that a query under way may still read. As-of questions read times in the tables, not snapshots.
+    snapshots: timedelta = timedelta(days=2)
     #: No file younger than this is removed: it may be on its way into a commit, or be read by a long query.
     unnamed: timedelta = timedelta(days=1)
-    #: Tables of up to so many rows are compared in every value before and after; larger ones in the number of rows.
-    compared: int = 2_000_000
 
 
 HABITS = Habits()
@@ -52,7 +56,7 @@ HABITS = Habits()
 
 @dataclass(frozen=True)
 class Step:
-    """What one verb did to one table. `before` and `after` are rows in the catalogue (flush), files (rewrite, merge, compact),
+    """What one verb did to one table. `before` and `after` are rows in the catalogue (flush, purge), files (compact, rewrite),
     snapshots (expire), files on disk (clean); `locked` is how long a writer had to wait at most."""
 
     verb: str
@@ -65,9 +69,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Storage:
-    """What a table is made of."""
+    """What a table is made of: rows in the catalogue that are in force and that no longer are, files, deleted rows of theirs."""
 
-    inlined: int
+    gathered: int
+    dead: int
     files: int
     small_files: int
     rows_deleted: int
@@ -76,133 +81,217 @@ class Storage:
 def storage(con: duckdb.DuckDBPyConnection, habits: Habits = HABITS) -> dict[str, Storage]:
     """Table -> what it is made of, for every table of the lake. Reads the catalogue only, no file."""
     with few_rows(con), one_moment(con):
-        names = con.execute(
+        return {name: _storage(con, number, habits) for name, number in _tables(con).items()}
+
+
+def _tables(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Table -> its number in the catalogue."""
+    return dict(
+        con.execute(
             f"SELECT s.schema_name || '.' || t.table_name, t.table_id FROM {META}.ducklake_table t "
             f"JOIN {META}.ducklake_schema s USING (schema_id) "
             "WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL ORDER BY 1"
         ).fetchall()
-        return {name: _storage(con, table_id, habits) for name, table_id in names}
-
-
-def _storage_of(con: duckdb.DuckDBPyConnection, name: str, habits: Habits) -> Storage:
-    layer, rest = name.split(".", 1)
-    with few_rows(con), one_moment(con):
-        [(table_id,)] = con.execute(
-            f"SELECT t.table_id FROM {META}.ducklake_table t JOIN {META}.ducklake_schema s USING (schema_id) "
-            "WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND s.schema_name = ? AND t.table_name = ?",
-            [layer, rest],
-        ).fetchall()
-        return _storage(con, table_id, habits)
-
-
-def _storage(con: duckdb.DuckDBPyConnection, table_id: int, habits: Habits) -> Storage:
-    [(files, small, deleted)] = con.execute(
-        f"SELECT count(*), count(*) FILTER (file_size_bytes < {habits.small}), (SELECT CAST(coalesce(sum(delete_count), 0) AS BIGINT) "
-        f"FROM {META}.ducklake_delete_file WHERE end_snapshot IS NULL AND table_id = {table_id}) "
-        f"FROM {META}.ducklake_data_file WHERE end_snapshot IS NULL AND table_id = {table_id}"
-    ).fetchall()
-    gathered = con.execute(f"SELECT table_name FROM {META}.ducklake_inlined_data_tables WHERE table_id = {table_id}").fetchall()
-    marks = con.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND table_name = ?",
-        [META, f"ducklake_inlined_delete_{table_id}"],
-    ).fetchall()
-    return Storage(
-        sum(_count(con, name) for (name,) in gathered), files, small, deleted + sum(_count(con, name) for (name,) in marks)
     )
 
 
-def _count(con: duckdb.DuckDBPyConnection, name: str) -> int:
-    return int(con.execute(f'SELECT count(*) FROM {META}."{name}"').fetchall()[0][0])
+def _storage(con: duckdb.DuckDBPyConnection, number: int, habits: Habits) -> Storage:
+    in_force = f"SELECT data_file_id FROM {META}.ducklake_data_file WHERE end_snapshot IS NULL AND table_id = {number}"
+    [(files, small, deleted)] = con.execute(
+        f"SELECT count(*), count(*) FILTER (file_size_bytes < {habits.small}), (SELECT CAST(coalesce(sum(delete_count), 0) AS BIGINT) "
+        f"FROM {META}.ducklake_delete_file WHERE end_snapshot IS NULL AND data_file_id IN ({in_force})) "
+        f"FROM {META}.ducklake_data_file WHERE end_snapshot IS NULL AND table_id = {number}"
+    ).fetchall()
+    gathered = dead = 0
+    for name in _gathered_in(con, number):
+        [(live, ended)] = con.execute(
+            f'SELECT count(*) FILTER (end_snapshot IS NULL), count(end_snapshot) FROM {META}."{name}"'
+        ).fetchall()
+        gathered, dead = gathered + live, dead + ended
+    return Storage(gathered, dead, files, small, deleted + _marks(con, number))
 
 
-def snapshots(con: duckdb.DuckDBPyConnection) -> int:
-    return _count(con, "ducklake_snapshot")
+def _gathered_in(con: duckdb.DuckDBPyConnection, number: int | None = None) -> list[str]:
+    """The SQLite tables with the rows of one table that are in the catalogue, or of all."""
+    only = "" if number is None else f" WHERE table_id = {number}"
+    return [n for (n,) in con.execute(f"SELECT table_name FROM {META}.ducklake_inlined_data_tables{only} ORDER BY 1").fetchall()]
+
+
+def _marks(con: duckdb.DuckDBPyConnection, number: int) -> int:
+    """Rows of the files in force that are marked as deleted in the catalogue instead of in a file."""
+    name = f"ducklake_inlined_delete_{number}"
+    there = "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND table_name = ?"
+    if not con.execute(there, [META, name]).fetchall():
+        return 0
+    in_force = f"SELECT data_file_id FROM {META}.ducklake_data_file WHERE end_snapshot IS NULL"
+    return int(con.execute(f"SELECT count(*) FROM {META}.{name} WHERE file_id IN ({in_force})").fetchall()[0][0])
 
 
 def flush(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, habits: Habits = HABITS) -> Step | None:
-    """Move the rows of one of the platform's own tables out of the catalogue into a Parquet file. None: too few to bother."""
-    layer, rest = name.split(".", 1)
-    if layer not in INLINED or (before := _storage_of(con, name, habits).inlined) < habits.rows:
+    """Copy the rows of a table that are in the catalogue into a Parquet file, in whose place they then stand. None: too few.
+
+    An ordinary commit: the rows in the catalogue end, those in the file begin, and who reads an older snapshot finds them where
+    they were until `purge`. DuckLake's own `ducklake_flush_inlined_data` takes them away at once, and a reader whose transaction
+    began before then misses rows, without an error.
+    """
+    layer, _ = name.split(".", 1)
+    if layer not in INLINED:
         return None
-    call = f"CALL ducklake_flush_inlined_data('lake', schema_name => {literal(layer)}, table_name => {literal(rest)})"
+    before = _storage_of(con, name, habits).gathered
+    if before < habits.rows:
+        return None
     started = time.monotonic()
-    _, locked = _rearranged(con, workspace, name, call, habits)
-    return Step("flush", name, before, _storage_of(con, name, habits).inlined, time.monotonic() - started, locked)
+    with _locked(workspace) as held, _transaction(con) as commit:
+        if not _moved(con, workspace, name, GATHERED):
+            raise LakeError(
+                f"{name}: the rows that were copied out of the catalogue are not those that went; nothing was changed"
+            )
+        commit()
+    return Step("flush", name, before, _storage_of(con, name, habits).gathered, time.monotonic() - started, held())
 
 
-def rewrite(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, habits: Habits = HABITS) -> Step | None:
-    """Write those files of one of the platform's own tables again of which many rows are deleted. None: there are none."""
-    layer, rest = name.split(".", 1)
-    if not _storage_of(con, name, habits).rows_deleted:
-        return None
-    call = (
-        f"CALL ducklake_rewrite_data_files('lake', {literal(rest)}, schema => {literal(layer)}, "
-        f"delete_threshold => {habits.deleted})"
-    )
-    started = time.monotonic()
-    before = _storage_of(con, name, habits).files
-    did, locked = _rearranged(con, workspace, name, call, habits)
-    after = _storage_of(con, name, habits).files
-    return Step("rewrite", name, before, after, time.monotonic() - started, locked) if did else None
+def _storage_of(con: duckdb.DuckDBPyConnection, name: str, habits: Habits) -> Storage:
+    with few_rows(con), one_moment(con):
+        return _storage(con, _tables(con)[name], habits)
 
 
-def merge(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, habits: Habits = HABITS) -> Step | None:
-    """Make few files of the many small ones of one of the platform's own tables. None: there are not many."""
-    layer, rest = name.split(".", 1)
-    before = _storage_of(con, name, habits)
-    if before.small_files < habits.files:
-        return None
-    call = (
-        f"CALL ducklake_merge_adjacent_files('lake', {literal(rest)}, schema => {literal(layer)}, "
-        f"max_compacted_files => 1, max_file_size => {habits.small})"
-    )
-    started, locked, left = time.monotonic(), 0.0, before.files
-    while True:
-        did, held = _rearranged(con, workspace, name, call, habits)
-        locked, now = max(locked, held), _storage_of(con, name, habits).files
-        if not did or now >= left:
-            break
-        left = now
-    return Step("merge", name, before.files, now, time.monotonic() - started, locked) if now < before.files else None
+def _moved(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, which: str) -> bool:
+    """Copy, delete and register those rows, within a transaction. Whether as many went as were copied."""
+    new = workspace.new_file(name, "upkeep")
+    copied = _copied(con, workspace, name, which, new)
+    return _replaced(con, name, which, new, copied)
+
+
+def purge(con: duckdb.DuckDBPyConnection, workspace: Workspace) -> Step | None:
+    """Remove rows from the catalogue that ended before its oldest snapshot: no query can see them. None: there are none.
+
+    DuckLake does not do that by itself, and every look-up reads them.
+    """
+    started, locked, before, after = time.monotonic(), 0.0, 0, 0
+    ended = f"end_snapshot <= (SELECT min(snapshot_id) FROM {META}.ducklake_snapshot)"
+    for name in _gathered_in(con):
+        [(dead, gone)] = con.execute(f'SELECT count(end_snapshot), count(*) FILTER ({ended}) FROM {META}."{name}"').fetchall()
+        before, after = before + dead, after + dead - gone
+        if gone:
+            with _locked(workspace) as held:
+                con.execute(f'DELETE FROM {META}."{name}" WHERE {ended}')
+            locked = max(locked, held())
+    return Step("purge", "lake", before, after, time.monotonic() - started, locked) if after < before else None
 
 
 def compact(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, habits: Habits = HABITS) -> Step | None:
-    """Make one file of the small files of a golden table and of those with many deleted rows. None: there are too few.
+    """Make one file of the small files of a table and of those with many deleted rows. None: nothing is worth it.
 
     A golden table may have hundreds of millions of rows, so the new file is written before the lock is taken; under it the
     old files go and the new one comes. A file never changes, only rows of it can be deleted: where as many rows go as were
-    copied, they are the same rows. Where a fusion came in between they are not, and the next upkeep does it.
+    copied, they are the same rows. Where a commit came in between they are not, and the next upkeep does it.
     """
+    started, locked = time.monotonic(), 0.0
+    _prepare(con, workspace, name)
     worn, before = _worn(con, name, habits)
-    if not worn:
-        return None
-    started = time.monotonic()
-    listed = ", ".join(literal(f) for f in worn)
+    left = before + 1
+    now = before
+    while worn and now < left:
+        done, held = _compacted(con, workspace, name, worn)
+        if not done:
+            break
+        locked, left = max(locked, held), now
+        worn, now = _worn(con, name, habits)
+    return Step("compact", name, before, now, time.monotonic() - started, locked) if locked else None
+
+
+def _compacted(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, files: list[str]) -> tuple[bool, float]:
+    which = f"filename IN ({', '.join(literal(f) for f in files)})"
     columns = table_columns(con, name)
     new = workspace.new_file(name, "upkeep")
-    [(copied,)] = con.execute(
-        f"COPY (SELECT * FROM {table(name)} WHERE filename IN ({listed})) TO {literal(str(new))} {PARQUET}"
-    ).fetchall()
-    sync_file(new)
-    sync_folder(new.parent)
-    with _locked(workspace) as held, _transaction(con) as commit:
-        [(gone,)] = con.execute(f"DELETE FROM {table(name)} WHERE filename IN ({listed})").fetchall()
-        same = gone == copied and table_columns(con, name) == columns
+    copied = _copied(con, workspace, name, which, new)
+    with _locked(workspace) as held, _files_go_whole(con, name), _transaction(con) as commit:
+        same = table_columns(con, name) == columns and _replaced(con, name, which, new, copied)
         if same:
-            if copied:
-                register(con, name, new)
             commit()
     if not same or not copied:
         new.unlink()
-    return Step("compact", name, before, len(_files(con, name)), time.monotonic() - started, held()) if same else None
+    return same, held()
+
+
+@contextlib.contextmanager
+def _files_go_whole(con: duckdb.DuckDBPyConnection, name: str) -> Iterator[None]:
+    """Where rows may stand in the catalogue DuckLake marks deleted rows there too, and keeps a file none of whose rows is left.
+
+    A kill within leaves a table whose small inserts become files, until the next upkeep.
+    """
+    layer, _ = name.split(".", 1)
+    inlined = layer in INLINED and name not in REPLACED
+    if inlined:
+        _inline(con, name, 0)
+    try:
+        yield
+    finally:
+        if inlined:
+            _inline(con, name, INLINE_ROWS)
+
+
+def _inline(con: duckdb.DuckDBPyConnection, name: str, rows: int) -> None:
+    layer, rest = name.split(".", 1)
+    con.execute(
+        f"CALL lake.set_option('data_inlining_row_limit', {rows}, schema => {literal(layer)}, table_name => {literal(rest)})"
+    )
+
+
+def _prepare(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str) -> None:
+    """What a kill or an older version of the software left: the right inlining, no deleted rows that are marked in the catalogue."""
+    layer, rest = name.split(".", 1)
+    if layer not in INLINED:
+        return
+    wanted = 0 if name in REPLACED else INLINE_ROWS
+    found = con.execute(
+        "SELECT value FROM lake.options() WHERE option_name = 'data_inlining_row_limit' AND scope_entry IN (?, ?) ORDER BY scope = 'TABLE' DESC",
+        [layer, name],
+    ).fetchall()
+    if int(found[0][0]) != wanted:
+        with _locked(workspace):
+            _inline(con, name, wanted)
+    with few_rows(con), one_moment(con):
+        marks = _marks(con, _tables(con)[name])
+    if marks:
+        with _locked(workspace), _transaction(con) as commit:
+            content = f"SELECT count(*), bit_xor(hash(t)), sum(hash(t)) FROM {table(name)} t"
+            folder = workspace.lake_data / layer / rest
+            before, present = con.execute(content).fetchall(), set(folder.glob("*.parquet"))
+            con.execute(
+                f"CALL ducklake_rewrite_data_files('lake', {literal(rest)}, schema => {literal(layer)}, delete_threshold => 0)"
+            )
+            if con.execute(content).fetchall() != before:
+                raise LakeError(f"{name}: DuckLake would have changed rows when it wrote its files again; nothing was changed")
+            for path in set(folder.glob("*.parquet")) - present:
+                sync_file(path)
+            commit()
+
+
+def _copied(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, which: str, new: Path) -> int:
+    [(copied,)] = con.execute(f"COPY (SELECT * FROM {table(name)} WHERE {which}) TO {literal(str(new))} {PARQUET}").fetchall()
+    sync_file(new)
+    sync_folder(new.parent)
+    return int(copied)
+
+
+def _replaced(con: duckdb.DuckDBPyConnection, name: str, which: str, new: Path, copied: int) -> bool:
+    [(gone,)] = con.execute(f"DELETE FROM {table(name)} WHERE {which}").fetchall()
+    if gone == copied and copied:
+        register(con, name, new)
+    return bool(gone == copied)
 
 
 def _worn(con: duckdb.DuckDBPyConnection, name: str, habits: Habits) -> tuple[list[str], int]:
     """The files of a table that are worth a new one, and how many it has in all."""
     files = _files(con, name)
-    worn = [path for path, _, rows, deleted in files if deleted and deleted >= habits.deleted * rows]
-    small = [path for path, size, _, _ in files if size < habits.small and path not in set(worn)]
-    return worn + (small if len(small) >= habits.files else []), len(files)
+    many_small = sum(size < habits.small for _, size, _, _ in files) >= habits.files
+    worn = [
+        path
+        for path, size, rows, deleted in files
+        if (deleted and deleted >= habits.deleted * rows) or (many_small and size < habits.small)
+    ]
+    return worn[:AT_ONCE], len(files)
 
 
 def _files(con: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str, int, int, int]]:
@@ -222,7 +311,7 @@ def expire(con: duckdb.DuckDBPyConnection, workspace: Workspace, habits: Habits 
 
     A few hundred at a time: the work grows with their number.
     """
-    started, locked, before = time.monotonic(), 0.0, snapshots(con)
+    started, locked, before = time.monotonic(), 0.0, _snapshots(con)
     oldest = datetime.now(UTC) - habits.snapshots
     times = con.execute(
         "SELECT snapshot_time FROM ducklake_snapshots('lake') WHERE snapshot_time < ? "
@@ -233,7 +322,7 @@ def expire(con: duckdb.DuckDBPyConnection, workspace: Workspace, habits: Habits 
         with _locked(workspace) as held:
             con.execute(f"CALL ducklake_expire_snapshots('lake', older_than => {_instant(until)} + INTERVAL 1 MICROSECOND)")
         locked = max(locked, held())
-    return Step("expire", "lake", before, snapshots(con), time.monotonic() - started, locked) if times else None
+    return Step("expire", "lake", before, _snapshots(con), time.monotonic() - started, locked) if times else None
 
 
 def remove_unnamed(con: duckdb.DuckDBPyConnection, workspace: Workspace, habits: Habits = HABITS) -> Step | None:
@@ -257,6 +346,10 @@ def remove_unnamed(con: duckdb.DuckDBPyConnection, workspace: Workspace, habits:
     return Step("clean", "lake", left + removed, left, time.monotonic() - started, held())
 
 
+def _snapshots(con: duckdb.DuckDBPyConnection) -> int:
+    return int(con.execute(f"SELECT count(*) FROM {META}.ducklake_snapshot").fetchall()[0][0])
+
+
 def _named(con: duckdb.DuckDBPyConnection) -> set[str]:
     """Names of all files that the catalogue knows, in force or not."""
     lists = ("ducklake_data_file", "ducklake_delete_file", "ducklake_files_scheduled_for_deletion")
@@ -266,45 +359,6 @@ def _named(con: duckdb.DuckDBPyConnection) -> set[str]:
 
 def _instant(value: datetime) -> str:
     return f"TIMESTAMPTZ {literal(value.astimezone(UTC).isoformat())}"
-
-
-def _rearranged(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, call: str, habits: Habits) -> tuple[bool, float]:
-    """Run a statement of DuckLake that stores the rows of `name` otherwise, and prove that they are the same rows.
-
-    Whether it did something, and for how long the lock was held. Raises LakeError, the table as it was, where the rows differ
-    afterwards: DuckLake has open reports of rows lost or come back when it moves deleted rows (duckdb/ducklake 1084, 1364).
-    """
-    with _locked(workspace) as held:
-        _options(con)
-        with _transaction(con) as commit:
-            content = f"SELECT count(*), bit_xor(hash(t)), sum(hash(t)) FROM {table(name)} t"
-            [(rows,)] = con.execute(f"SELECT count(*) FROM {table(name)}").fetchall()
-            if rows > habits.compared:
-                content = f"SELECT count(*) FROM {table(name)}"
-            folder = workspace.lake_data / name.replace(".", "/", 1)
-            before, present = con.execute(content).fetchall(), _parquet(folder)
-            done = con.execute(call).fetchall()
-            if done and con.execute(content).fetchall() != before:
-                raise LakeError(f"{name}: `{call}` would have changed its rows; nothing was changed. Please report it.")
-            written = _parquet(folder) - present
-            for path in written:
-                sync_file(path)
-            if written:
-                sync_folder(folder)
-            commit()
-    return bool(done), held()
-
-
-def _parquet(folder: Path) -> set[Path]:
-    return set(folder.glob("*.parquet"))
-
-
-def _options(con: duckdb.DuckDBPyConnection) -> None:
-    """Files that DuckLake writes are compressed like ours, and none grows beyond what is merged in some seconds."""
-    wanted = {"parquet_compression": "zstd", "target_file_size": "64MB"}
-    known = {name for (name,) in con.execute("SELECT option_name FROM lake.options()").fetchall()}
-    for name in sorted(wanted.keys() - known):
-        con.execute(f"CALL lake.set_option({literal(name)}, {literal(wanted[name])})")
 
 
 @contextlib.contextmanager
