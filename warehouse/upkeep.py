@@ -30,6 +30,9 @@ GATHERED = "starts_with(filename, 'ducklake_inlined_data_')"
 #: Layers in which a file holds what many batches or fusions wrote. `raw` and `std` keep one file per batch.
 LAYERS = ("ledger", "quality", "quarantine", "base")
 
+#: What is made again entity by entity stays in a file per entity, which goes whole.
+LEFT = ("quality.clash",)
+
 #: Files that are made one at a time. More would make the statement that names them slow to read.
 AT_ONCE = 1_000
 
@@ -119,12 +122,12 @@ def _gathered_in(con: duckdb.DuckDBPyConnection, number: int | None = None) -> l
 
 def _marks(con: duckdb.DuckDBPyConnection, number: int) -> int:
     """Rows of the files in force that are marked as deleted in the catalogue instead of in a file."""
-    name = f"ducklake_inlined_delete_{number}"
-    there = "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND table_name = ?"
-    if not con.execute(there, [META, name]).fetchall():
-        return 0
     in_force = f"SELECT data_file_id FROM {META}.ducklake_data_file WHERE end_snapshot IS NULL"
-    return int(con.execute(f"SELECT count(*) FROM {META}.{name} WHERE file_id IN ({in_force})").fetchall()[0][0])
+    marked = f"SELECT count(*) FROM {META}.ducklake_inlined_delete_{number} WHERE file_id IN ({in_force})"
+    try:
+        return int(con.execute(marked).fetchall()[0][0])
+    except duckdb.CatalogException:  # made with the first mark, and a list of tables may be older
+        return 0
 
 
 def flush(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, habits: Habits = HABITS) -> Step | None:
