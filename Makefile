@@ -46,7 +46,7 @@ check: setup ## what reviewers ask for first: ruff, mypy --strict, the layers, t
 	$(BIN)/lint-imports
 	$(BIN)/dmp contract check
 
-accuracy: setup ## pairwise precision, recall and F1 of linking, where ../shared/data is at hand
+accuracy: setup ## pairwise precision, recall and F1 of linking; public data where ../shared/data is at hand
 	$(BIN)/python -m benchmarks.accuracy
 
 bench: setup ## wall time and peak memory beside a hand-written baseline, as ratios

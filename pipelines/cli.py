@@ -24,7 +24,9 @@ app = typer.Typer(
     "DMP_WORKSPACE and DMP_CATALOG name your own folders.",
 )
 contract_app = typer.Typer(no_args_is_help=True, help="Scaffold and check contracts: one YAML per source.")
+model_app = typer.Typer(no_args_is_help=True, help="The models by which records without a common number are linked.")
 app.add_typer(contract_app, name="contract")
+app.add_typer(model_app, name="model")
 
 Now = Annotated[str | None, typer.Option("--now", help="Act as at this instant, as in 2026-03-02T08:30:00+08:00.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
@@ -263,19 +265,41 @@ def rows_(
     reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
 ) -> None:
     """The rows of a source in force, now or at any past instant."""
-    from pipelines.current import rows_sql, write_csv
+    from pipelines.current import rows_sql
 
     with _run() as run:
-        sql = rows_sql(run, source, _aware(as_of) if as_of else None, reveal=reveal)
-        if csv:
-            write_csv(run, sql, csv, limit)
-            return
-        found = run.con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
-        names, rows = [d[0] for d in found.description or ()], found.fetchall()
-        [(count,)] = run.con.execute(f"SELECT count(*) FROM (\n{sql}\n)").fetchall()
+        _show_rows(run, rows_sql(run, source, _aware(as_of) if as_of else None, reveal=reveal), csv, limit)
+
+
+@app.command("golden")
+def golden_(
+    entity: Annotated[str, typer.Argument(help="Entity, such as legal_entity.")],
+    as_of: Annotated[str | None, typer.Option("--as-of", help="As they stood at this instant, or after the fusion of this number.")] = None,
+    csv: Annotated[str | None, typer.Option(help="Write all of them as CSV into this file; - is standard output.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="At most so many (on the screen: 20 unless given).")] = None,
+    reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
+) -> None:
+    """The golden records of an entity, as they stand or as they stood at any past instant."""
+    from pipelines.golden import golden_sql
+
+    number = (as_of or "").rpartition("#")[2]
+    when = None if as_of is None else int(number) if number.isdecimal() else _aware(as_of)
+    with _run() as run:
+        _show_rows(run, golden_sql(run, entity, when, reveal=reveal), csv, limit)
+
+
+def _show_rows(run: Run, sql: str, csv: str | None, limit: int | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from pipelines.current import write_csv
+
+    if csv:
+        write_csv(run, sql, csv, limit)
+        return
+    found = run.con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
+    names, rows = [d[0] for d in found.description or ()], found.fetchall()
+    [(count,)] = run.con.execute(f"SELECT count(*) FROM (\n{sql}\n)").fetchall()
     table = Table(*names)
     for row in rows:
         table.add_row(*(Text("" if v is None else str(v)) for v in row))
@@ -412,6 +436,43 @@ def check_(
     else:
         print(told(result, lang), end="")
     raise SystemExit(result.exit_code)
+
+
+@model_app.command("train")
+def model_train(entity: Annotated[str, typer.Argument(help="Entity, such as person.")]) -> None:
+    """Learn anew, from the records in force, how alike the rows of one entity are; the next fusion links everything by it.
+
+    The model in force is kept, so that golden records change with the data and never with what other people were added. Train
+    again when `dmp model show` tells of drift.
+    """
+    from pipelines.link_train import train
+
+    with _run() as run, _console().status(f"learning from the records of {entity}"):
+        version, learned = train(run, entity)
+    print(f"model {version} of {entity}, learned from {learned.records} records; `dmp run --entity {entity}` links everything by it")
+
+
+@model_app.command("show")
+def model_show(entity: Annotated[str, typer.Argument(help="Entity, such as person.")], json_: Json = False) -> None:
+    """The model in force: what each likeness says for or against, and how far the last fusions drifted from what it learned."""
+    from dataclasses import asdict
+
+    from pipelines import models
+
+    with _run() as run:
+        version, known = models.model(run, entity)
+        drifted = models.drift(run, entity)
+    if json_:
+        _say({"version": version, "model": asdict(known), "drift": [asdict(d) for d in drifted]})
+        return
+    print(f"model {version} of {entity}, learned from {known.records} records; pairs share {' or '.join(' + '.join(r) for r in known.rules)}")
+    for attribute, label, weight in models.weights(known):
+        print(f"  {attribute:24} {label:40} {weight:+7.2f} bits")
+    for d in drifted:
+        psi = "" if d.psi is None else f", stability index {d.psi:.2f}"
+        print(f"{d.fusion}: {d.records} records compared in {d.pairs} pairs{psi}")
+        for zh, en in d.told:
+            print(f"    {en}; `dmp model train {entity}` learns anew\n    {zh}；可用 `dmp model train {entity}` 重新训练")
 
 
 @app.command()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import duckdb
 
 from catalog.contract import Contract
 from catalog.entity import Entity
+from pipelines import link_index, models
 from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
 from pipelines.current import batches_sql, deletes_sql, merges_by_key, order_sql
 from pipelines.errors import NotFound, prove
-from pipelines.link import link
+from pipelines.link import Since, link, looked_at
+from pipelines.link_index import Mark, rules_digest
 from pipelines.run import Run
 from warehouse.lake import PARQUET, attach, literal, quoted, table, table_columns
 from warehouse.layout import Workspace, write_atomically
@@ -36,6 +38,10 @@ class Fusion:
     stages: tuple[Mapping[str, Any], ...]
     statements: tuple[tuple[str, str, str], ...]
     model: Mapping[str, Any] | None
+    whole: bool  # every record was linked; else only what hangs together with a change
+    surviving: int  # records, those that were not looked at included
+    entities: int
+    linking: Mapping[str, Any] | None  # version of the pinned model, what comparing looked like
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,13 @@ def dedupe(run: Run, entity_id: str) -> bool:
     """Link the current rows of every source of an entity. False: nothing changed since the last fusion.
 
     Reads    std.<source> of the batches in force (a source without a new batch keeps its last good data)
-    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet, clashes.parquet
-    Grain    records: one per surviving row; clusters: one per record; clashes: one per record and identifier in dispute
+    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet, clashes.parquet, gone.parquet
+    Grain    records: one per surviving row; clusters: one per record; clashes: one per record and identifier in dispute;
+             gone: `_record` of those that survive no more. Where an index fits (`pipelines.link_index`), only those that hang
+             together with what changed: what is left out stays as it is
     Rows     accepted = surviving + superseded
     Again    the same inputs give the same clusters, in whatever order they arrived
+    Cost     with an index that of the batches that came and went; else of everything
     """
     entity = run.catalog.entity(entity_id)
     with run.workspace.locked(f"entity-{entity_id}"):
@@ -68,31 +77,55 @@ def dedupe(run: Run, entity_id: str) -> bool:
 
 def _dedupe(run: Run, entity: Entity) -> bool:
     place = folder(run.workspace, entity.id)
+    settle(run, entity.id)
     inputs = _inputs(run, entity)
     if not inputs:
         return False
     decisions = run.catalog.decisions.get(entity.id, ())
     decided = [d.model_dump(mode="json", include={"must_link", "cannot_link"}) for d in decisions]
-    inputs_hash = hashlib.sha256(json.dumps([entity.hash, *decided, *[(i.source, i.batch) for i in inputs]]).encode()).hexdigest()
     last, number = last_fusion(run, entity.id)
-    if last == inputs_hash:
+    if last == _inputs_hash(entity, decided, inputs, version := models.newest(run.workspace, entity.id)):
         return False
     shutil.rmtree(place, ignore_errors=True)  # a killed run may have left files of other inputs
     place.mkdir(parents=True)
     with working(run) as con:
-        attach(con, run.workspace, read_only=True)
-        con.execute(f"ATTACH {literal(':memory:')} AS work; USE work")
-        set_digest_key(con, run.workspace)
-        con.execute("CREATE TABLE inputs (source VARCHAR, batch VARCHAR, recency INTEGER)")
-        con.executemany("INSERT INTO inputs VALUES (?, ?, ?)", [[i.source, i.batch, i.recency] for i in inputs])
-        sql = records_sql(run, con, entity, {i.source for i in inputs})
-        con.execute(f"CREATE TABLE records AS\n{sql}")
-        linked = link(con, entity, "records", "clusters", "clashes", decisions)
-        for name, order in (("records", "_record"), ("clusters", "_record"), ("clashes", "ALL")):
+        sql = _open(run, con, entity, inputs)
+        pinned = models.folder(run.workspace, entity.id, version) if version and entity.match else None
+        mark = Mark(
+            number, rules_digest(entity.hash, version), {s: hashlib.sha256(t.encode()).hexdigest() for s, t in sql.items()}
+        )
+        known = link_index.attach(con, run.workspace, entity.id, mark) if pinned or not entity.match else None
+        if known:
+            sql = _changes(run, con, entity, inputs, known)
+            since = Since(known, "gone", "moved")
+            linked = link(con, entity, "changed", "clusters", "clashes", decisions, pinned=pinned, since=since, delta="delta")
+            con.execute(
+                f"CREATE TABLE records AS FROM written UNION ALL BY NAME SELECT * EXCLUDE (_id) FROM {known}.record WHERE _record IN "
+                "(SELECT _record FROM delta_number) AND _record NOT IN (SELECT _record FROM written)"
+            )
+            surviving, entities = con.execute(
+                f"""WITH former AS (SELECT cluster FROM {known}.place WHERE _id IN (SELECT _id FROM delta_number UNION ALL SELECT _n FROM delta_gone))
+SELECT (SELECT count(*) FROM {known}.record) - (SELECT count(*) FROM delta_gone) + (SELECT count(*) FROM delta_subject
+    WHERE _n >= (SELECT next FROM {known}.mark)),
+  (SELECT count(DISTINCT cluster) FROM {known}.place) - (SELECT count(DISTINCT cluster) FROM former)
+    + (SELECT count(DISTINCT cluster) FROM delta_place)"""
+            ).fetchall()[0]
+        else:
+            con.execute("CREATE TABLE records AS\n" + "\nUNION ALL\n".join(sql.values()))
+            con.execute("CREATE TABLE gone (_record VARCHAR); CREATE VIEW written AS FROM records")
+            keep = models.folder(run.workspace, entity.id, 1) if not version else None
+            linked = link(con, entity, "records", "clusters", "clashes", decisions, pinned=pinned, keep=keep, delta="delta")
+            version = models.newest(run.workspace, entity.id)
+            mark = replace(mark, rules=rules_digest(entity.hash, version))
+            surviving = _count(con, "records")
+            entities = con.execute("SELECT count(DISTINCT _cluster) FROM clusters").fetchall()[0][0]
+        for name, order in (("records", "_record"), ("clusters", "_record"), ("clashes", "ALL"), ("gone", "_record")):
             con.execute(f"COPY (FROM {name} ORDER BY {order}) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
-        accepted = sum(i.rows for i in inputs)
-        surviving = _count(con, "records")
-        entities = con.execute("SELECT count(DISTINCT _cluster) FROM clusters").fetchall()[0][0]
+        if version or not entity.match:
+            read = [(i.source, i.batch) for i in inputs]
+            named = sorted({r for d in decisions for r in d.records})
+            link_index.stage(con, place, replace(mark, number=number + 1), read, named, "written", whole=known is None)
+    accepted = sum(i.rows for i in inputs)
     superseded = accepted - surviving
     fusion = f"{entity.id}#{number + 1}"
     parts = {"surviving": surviving, "superseded": superseded}
@@ -111,14 +144,108 @@ def _dedupe(run: Run, entity: Entity) -> bool:
         fusion,
         entity.id,
         entity.hash,
-        inputs_hash,
+        _inputs_hash(entity, decided, inputs, version),
         tuple((i.source, i.batch) for i in inputs),
         proofs,
-        (("dedupe", "surviving rows", sql), *(("link", title, text) for title, text in linked.statements)),
-        linked.model,
+        (
+            *(("dedupe", f"surviving rows of {s}", text) for s, text in sql.items()),
+            *(("link", t, text) for t, text in linked.statements),
+        ),
+        linked.model.settings if linked.model else None,
+        whole=known is None,
+        surviving=surviving,
+        entities=entities,
+        linking={"model": version or None, **asdict(linked.figures)} if linked.figures else None,
     )
     write_atomically(place / "fusion.json", json.dumps(asdict(state), ensure_ascii=False, default=str).encode(), mode=0o600)
     return True
+
+
+def _open(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, inputs: Sequence[Input]) -> dict[str, str]:
+    """The lake, a database to work in, the digest key and the table inputs on `con`; what makes the records of each source."""
+    attach(con, run.workspace, read_only=True)
+    con.execute(f"ATTACH {literal(':memory:')} AS work; USE work")
+    set_digest_key(con, run.workspace)
+    con.execute("CREATE TABLE inputs (source VARCHAR, batch VARCHAR, recency INTEGER)")
+    con.executemany("INSERT INTO inputs VALUES (?, ?, ?)", [[i.source, i.batch, i.recency] for i in inputs])
+    return records_sql(run, con, entity, {i.source for i in inputs})
+
+
+def records_in_force(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity) -> None:
+    """Table records on `con`: the surviving rows of all sources of an entity. NotFound where none was ever accepted."""
+    inputs = _inputs(run, entity)
+    if not inputs:
+        raise NotFound(f"no row of any source of {entity.id} is in force yet; `dmp status` shows what was received")
+    con.execute("CREATE TABLE records AS\n" + "\nUNION ALL\n".join(_open(run, con, entity, inputs).values()))
+
+
+def _inputs_hash(entity: Entity, decided: Sequence[Mapping[str, Any]], inputs: Sequence[Input], version: int) -> str:
+    model = [f"model {version}"] if version and entity.match else []
+    return hashlib.sha256(
+        json.dumps([entity.hash, *model, *decided, *[(i.source, i.batch) for i in inputs]]).encode()
+    ).hexdigest()
+
+
+def settle(run: Run, entity: str) -> None:
+    """Finish what a run left that was killed after its commit: let the index learn of the fusion, and put its files away."""
+    place = folder(run.workspace, entity)
+    if is_staged(run.workspace, entity):
+        fusion = load(run.workspace, entity).fusion
+        if run.con.execute("SELECT 1 FROM lake.ledger.fusion WHERE fusion = ?", [fusion]).fetchall():
+            link_index.learn(run.workspace, entity, place)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _changes(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, inputs: Sequence[Input], known: str) -> dict[str, str]:
+    """What the batches that came and went change among the surviving rows.
+
+    Writes   written: those that are new, or other than before in anything; changed: of them those that linking has to look at;
+             moved: the others, `_record`; gone: `_record` of rows that survive no more
+    """
+    con.execute(f"CREATE TABLE came AS SELECT source, batch FROM inputs EXCEPT FROM {known}.input")
+    con.execute(f"CREATE TABLE exchanged AS FROM came UNION (FROM {known}.input EXCEPT SELECT source, batch FROM inputs)")
+    sources = {s for (s,) in con.execute("SELECT DISTINCT source FROM exchanged").fetchall()}
+    con.execute("CREATE TABLE touched (_record VARCHAR)")
+    parts = {}
+    for contract in (c for c in run.catalog.sources_of(entity.id) if c.id in sources):
+        stored = table_columns(con, f"std.{contract.id}")
+        identity, keyed = _identity(contract, stored)
+        keys = ", ".join(f"{k} AS k{n}" for n, k in enumerate(identity))
+        listed = ", ".join(
+            literal(b) for (b,) in con.execute("SELECT batch FROM exchanged WHERE source = ?", [contract.id]).fetchall()
+        )
+        name = quoted(f"touched__{contract.id}")
+        con.execute(
+            f'CREATE TABLE {name} AS SELECT DISTINCT {keys} FROM {table(f"std.{contract.id}")} WHERE "_batch" IN ({listed})'
+        )
+        text = " || chr(31) || ".join([literal(contract.id), *(f"k{n}" for n in range(len(identity)))])
+        con.execute(f"INSERT INTO touched SELECT {digest_sql(text)} FROM {name}")
+        parts[contract.id] = _survivors_sql(
+            entity, contract, stored, name if keyed else None, "inputs" if keyed else "came_recent"
+        )
+    con.execute("CREATE VIEW came_recent AS FROM inputs SEMI JOIN came USING (source, batch)")
+    body = "\nUNION ALL\n".join(p for p in parts.values() if p)
+    record = f"{known}.record"
+    con.execute("CREATE TABLE fresh AS " + (body or f"SELECT * EXCLUDE (_id) FROM {record} WHERE false"))
+    con.execute(f"CREATE TABLE former AS SELECT * EXCLUDE (_id) FROM {record} WHERE _record IN (SELECT _record FROM touched)")
+    names = [row[0] for row in con.execute("DESCRIBE former").fetchall() if row[0] != "_record"]
+    linked = looked_at(entity, frozenset(names))
+
+    def differs(columns: Sequence[str]) -> str:
+        return " OR ".join(f"f.{quoted(c)} IS DISTINCT FROM o.{quoted(c)}" for c in columns) or "false"
+
+    con.execute(
+        f"""CREATE TABLE compared_with_former AS
+SELECT f._record, o._record IS NULL AS is_new, {differs(names)} AS differs, {differs(linked)} AS says_otherwise
+FROM fresh AS f LEFT JOIN former AS o USING (_record)"""
+    )
+    con.execute(
+        """CREATE TABLE written AS SELECT f.* FROM fresh AS f JOIN compared_with_former AS c USING (_record) WHERE is_new OR differs;
+CREATE TABLE changed AS SELECT f.* FROM fresh AS f JOIN compared_with_former AS c USING (_record) WHERE is_new OR says_otherwise;
+CREATE TABLE moved AS SELECT _record FROM compared_with_former WHERE NOT is_new AND differs AND NOT says_otherwise;
+CREATE TABLE gone AS SELECT _record FROM former WHERE _record NOT IN (SELECT _record FROM fresh)"""
+    )
+    return parts
 
 
 def is_staged(workspace: Workspace, entity: str) -> bool:
@@ -177,35 +304,40 @@ def _inputs(run: Run, entity: Entity) -> list[Input]:
     return found
 
 
-def records_sql(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, sources: set[str]) -> str:
-    """One SELECT per source with its surviving rows, all with the attributes of the entity, joined by UNION ALL."""
-    parts = [
-        _survivors_sql(entity, c, table_columns(con, f"std.{c.id}")) for c in run.catalog.sources_of(entity.id) if c.id in sources
-    ]
-    return "\nUNION ALL\n".join(p for p in parts if p)
+def records_sql(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, sources: set[str]) -> dict[str, str]:
+    """Source -> SELECT of its surviving rows, all with the attributes of the entity."""
+    stored = {c.id: table_columns(con, f"std.{c.id}") for c in run.catalog.sources_of(entity.id) if c.id in sources}
+    return {s: _survivors_sql(entity, run.catalog.contract(s), columns) for s, columns in stored.items() if columns}
 
 
-def _survivors_sql(entity: Entity, contract: Contract, stored: Mapping[str, str]) -> str:
+def _identity(contract: Contract, stored: Mapping[str, str]) -> tuple[list[str], bool]:
+    """What makes a row of a source the same record in every batch, and whether that is a key: else each row is a record of its own."""
+    keys = [quoted(c.name) for c in contract.keys if c.name in stored] if merges_by_key(contract, stored) else []
+    if keys:
+        return [f"coalesce(CAST({k} AS VARCHAR), '')" for k in keys], True
+    return ['"_batch"', "coalesce(\"_sheet\", '')", 'CAST("_row" AS VARCHAR)'], False
+
+
+def _survivors_sql(
+    entity: Entity, contract: Contract, stored: Mapping[str, str], only: str | None = None, inputs: str = "inputs"
+) -> str:
     """The latest row per key. An attribute that is NULL there falls back to the last good value of the same key, and
     `<attribute>__from` then says which row it stands in; NULL means: in the surviving row itself. A row that deletes its
     key ends what was known of it: only rows after the last such one count. A value that does not fit the attribute's type
-    is none; `dmp contract check` tells of types that differ."""
+    is none; `dmp contract check` tells of types that differ. `only`: a table of the keys (k0, k1 ...) to look at."""
     if not stored:
         return ""
-    keys = [quoted(c.name) for c in contract.keys if c.name in stored] if merges_by_key(contract, stored) else []
-    identity = [f"coalesce(CAST({k} AS VARCHAR), '')" for k in keys] or [
-        '"_batch"',
-        "coalesce(\"_sheet\", '')",
-        'CAST("_row" AS VARCHAR)',
-    ]
+    identity, keys = _identity(contract, stored)
     record = digest_sql(" || chr(31) || ".join([literal(contract.id), *identity]))
     order = order_sql(contract, stored, "DATE '0001-01-01' + (i.recency - 1)")
     has = [a for a in entity.attributes if a.name in stored]
+    wanted = " AND ".join(f"{k} = t.k{n}" for n, k in enumerate(identity))
     history = (
         f"  SELECT s.*, i.recency AS _recency, {record} AS _record,\n"
         '    struct_pack(batch := "_batch", sheet := "_sheet", "row" := "_row") AS _place,\n'
         f"    {order} AS _order\n"
-        f'  FROM {table(f"std.{contract.id}")} AS s JOIN inputs AS i ON i.batch = s."_batch" AND i.source = {literal(contract.id)}'
+        f'  FROM {table(f"std.{contract.id}")} AS s JOIN {inputs} AS i ON i.batch = s."_batch" AND i.source = {literal(contract.id)}'
+        + (f"\n  SEMI JOIN {only} AS t ON {wanted}" if only else "")
     )
     if deletes := deletes_sql(contract, stored):
         ended = f"max(CASE WHEN {deletes} THEN _order END) OVER (PARTITION BY _record)"

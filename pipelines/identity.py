@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import duckdb
 from catalog.entity import Entity, Identifier
 from pipelines.dedupe import digest_sql, is_fused, journalled
 from pipelines.run import Run
-from warehouse.lake import attach, literal, quoted, table, table_columns
+from warehouse.lake import PARQUET, attach, literal, quoted, table, table_columns
 from warehouse.layout import Workspace, sync_file, sync_folder, write_atomically
 from warehouse.tables import TABLES
 
@@ -44,46 +45,96 @@ class Before:
     golden: bool
 
 
-def read_before(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity) -> Before:
-    """Views on `con`: old_member (`_record`, `_entity`, `_anchors`), old_change (as `ledger.entity_change`, of this entity),
-    old_golden where there is one."""
+def read_before(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, *, whole: bool) -> Before:
+    """Tables on `con`: old_history (as `base.<entity>__history`, where restored), old_member (`_record`, `_entity`, `_anchors`), old_change (as `ledger.entity_change`, of this entity), old_id
+    (`_entity`: every id there ever was), old_golden where there is one.
+
+    Unless `whole` only what the staged records and those gone were part of, with the retired ids that could come back with them.
+    """
     attach(con, run.workspace, read_only=True)
     changes = ", ".join(quoted(c) for c in TABLES[CHANGES][1])
     if is_fused(run, entity.id):
+        members, golden = table(f"base.{entity.id}__member"), table(f"base.{entity.id}")
         anchors = (
             "_anchors" if "_anchors" in table_columns(con, f"base.{entity.id}__member") else "CAST([] AS VARCHAR[]) AS _anchors"
         )
-        members = f"SELECT _record, _entity, {anchors} FROM {table(f'base.{entity.id}__member')}"
-        con.execute(f"CREATE TEMP VIEW old_golden AS FROM {table(f'base.{entity.id}')}")
-        con.execute(f"CREATE TEMP VIEW old_member AS {members}")
-        con.execute(f"CREATE TEMP VIEW old_change AS SELECT {changes} FROM {table(CHANGES)} WHERE entity = {literal(entity.id)}")
+        told = f"FROM {table(CHANGES)} WHERE entity = {literal(entity.id)}"
+        con.execute(f"CREATE TEMP VIEW old_id AS SELECT _entity {told}")
+        if whole:
+            con.execute(f"CREATE TEMP VIEW old_golden AS FROM {golden}")
+            con.execute(f"CREATE TEMP VIEW old_member AS SELECT _record, _entity, {anchors} FROM {members}")
+            con.execute(f"CREATE TEMP VIEW old_change AS SELECT {changes} {told}")
+            return Before(restored=False, golden=True)
+        at_hand = "SELECT _record FROM records UNION ALL FROM gone"
+        con.execute(
+            f"CREATE TEMP TABLE old_member AS SELECT _record, _entity, {anchors} FROM {members} WHERE _record IN ({at_hand})"
+        )
+        con.execute(f"CREATE TEMP TABLE old_golden AS FROM {golden} WHERE _entity IN (SELECT _entity FROM old_member)")
+        tokens = f"SELECT 'r' || _record FROM records UNION ALL SELECT 'a' || unnest({anchors_sql(entity)}) FROM records"
+        con.execute(
+            f"CREATE TEMP TABLE old_change AS SELECT {changes} {told} AND _entity IN (SELECT _entity FROM old_member UNION ALL "
+            f"SELECT _entity FROM (SELECT _entity, unnest(held) AS token {told} AND change IN {RETIRED}) WHERE token IN ({tokens}))"
+        )
         return Before(restored=False, golden=True)
     number = journalled(run.workspace, entity.id)
     folder = _folder(run.workspace, entity.id)
     if number:
-        files = [folder / f"{n}.changes.parquet" for n in range(1, number + 1)]
-        listed = ", ".join(literal(str(f)) for f in files if f.is_file())
-        con.execute(
-            "CREATE TEMP VIEW old_member AS SELECT _record, _entity, _anchors FROM "
-            f"read_parquet({literal(str(folder / f'{number}.members.parquet'))})"
-        )
-        con.execute(f"CREATE TEMP VIEW old_change AS SELECT {changes} FROM read_parquet([{listed}])")
-        return Before(restored=True, golden=False)
-    con.execute("CREATE TEMP TABLE old_member (_record VARCHAR, _entity VARCHAR, _anchors VARCHAR[])")
-    con.execute(f"CREATE TEMP TABLE old_change ({', '.join(f'{quoted(c)} {k}' for c, k in TABLES[CHANGES][1].items())})")
-    return Before(restored=False, golden=False)
+        con.execute(f"CREATE TEMP TABLE old_member AS {_members_sql(folder, number)}")
+        con.execute(f"CREATE TEMP VIEW old_change AS SELECT {changes} FROM read_parquet([{_listed(folder, 'changes', number)}])")
+        if past := _listed(folder, "history", number):
+            con.execute(f"CREATE TEMP VIEW old_history AS FROM read_parquet([{past}])")
+        else:  # kept by a version that had none
+            con.execute("CREATE TEMP TABLE old_history (_entity VARCHAR)")
+    else:
+        con.execute("CREATE TEMP TABLE old_member (_record VARCHAR, _entity VARCHAR, _anchors VARCHAR[])")
+        con.execute(f"CREATE TEMP TABLE old_change ({', '.join(f'{quoted(c)} {k}' for c, k in TABLES[CHANGES][1].items())})")
+    con.execute("CREATE TEMP VIEW old_id AS SELECT _entity FROM old_change")
+    return Before(restored=bool(number), golden=False)
 
 
 def _folder(workspace: Workspace, entity: str) -> Path:
     return workspace.archive / "entities" / entity
 
 
-def keep(workspace: Workspace, entity: str, number: int, changes: Path, members: Path) -> None:
-    """Put what this fusion decided about ids into the archive, before it is committed. The files are linked, not copied,
-    where the file system can. Again: the same names, whole or not at all."""
+def _members_sql(folder: Path, number: int) -> str:
+    """Which record had which id after a fusion: as the last whole one left it, changed by those that followed."""
+    first = max(n for n in _numbers(folder, "members") if n <= number)
+    files = [
+        (first, f"{first}.members.parquet"),
+        *((n, f"{n}.moved.parquet") for n in _numbers(folder, "moved") if first < n <= number),
+    ]
+    parts = " UNION ALL ".join(
+        f"SELECT {n} AS n, _record, _entity, _anchors FROM read_parquet({literal(str(folder / name))})" for n, name in files
+    )
+    newest = f"SELECT _record, arg_max(struct_pack(e := _entity, a := _anchors), n) AS v FROM ({parts}) GROUP BY _record"
+    return f"SELECT _record, v.e AS _entity, v.a AS _anchors FROM ({newest}) WHERE v.e IS NOT NULL"
+
+
+def _listed(folder: Path, name: str, number: int) -> str:
+    return ", ".join(literal(str(folder / f"{n}.{name}.parquet")) for n in _numbers(folder, name) if n <= number)
+
+
+def _numbers(folder: Path, name: str) -> list[int]:
+    return sorted(int(p.name.split(".")[0]) for p in folder.glob(f"[0-9]*.{name}.parquet"))
+
+
+def moved_members(con: duckdb.DuckDBPyConnection, place: Path) -> Path:
+    """A file with the records at hand and the ids they have now; NULL those that are in force no more."""
+    path = place / "moved.parquet"
+    gone = "SELECT _record, NULL, NULL FROM gone"
+    con.execute(
+        f"COPY (SELECT _record, _entity, _anchors FROM assigned UNION ALL {gone} ORDER BY _record) TO {literal(str(path))} {PARQUET}"
+    )
+    return path
+
+
+def keep(workspace: Workspace, entity: str, number: int, files: Mapping[str, Path]) -> None:
+    """Put what this fusion decided into the archive, before it is committed: `members` (of all records) or `moved` (of those at hand),
+    `history`, and last `changes`. The files are linked, not copied, where the file system can. Again: the same names, whole or not
+    at all."""
     folder = _folder(workspace, entity)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, path in (("members", members), ("changes", changes)):
+    for name, path in files.items():
         sync_file(path)
         part = folder / f".{name}.{uuid.uuid4().hex[:12]}"
         try:
@@ -101,28 +152,33 @@ def begin_from_archive(workspace: Workspace) -> None:
     A mark, because a first fusion that was killed between archive and commit leaves the same files: it is simply done again.
     """
     for folder in sorted((workspace.archive / "entities").glob("*")):
-        found = [int(p.name.split(".")[0]) for p in folder.glob("[0-9]*.members.parquet")]
-        whole = [n for n in found if (folder / f"{n}.changes.parquet").is_file()]
+        known = [*_numbers(folder, "members"), *_numbers(folder, "moved")]
+        whole = [n for n in known if (folder / f"{n}.changes.parquet").is_file()]
         if whole:
             write_atomically(folder / "rebuilt_from", str(max(whole)).encode())
 
 
 def tidy(workspace: Workspace, entity: str, number: int) -> None:
-    """After the commit of a fusion: only the newest state of the records is of use; parts that a killed run left are none."""
+    """After the commit of a fusion: of the states of the records only the newest whole one is of use, and what followed; parts that a
+    killed run left are none."""
     folder = _folder(workspace, entity)
-    for path in (*folder.glob("*.members.parquet"), *folder.glob(".*")):
-        if path.name.startswith(".") or int(path.name.split(".")[0]) < number:
+    first = max((n for n in _numbers(folder, "members") if n <= number), default=0)
+    for path in (*folder.glob("*.members.parquet"), *folder.glob("*.moved.parquet"), *folder.glob(".*")):
+        if path.name.startswith(".") or int(path.name.split(".")[0]) < first:
             path.unlink()
 
 
-def placed_sql(entity: Entity) -> str:
-    """Each record with its cluster, whether its number is in dispute, and its anchors: keyed digests of its identifiers. A number in
-    dispute names nobody."""
+def anchors_sql(entity: Entity) -> str:
+    """Keyed digests of a record's identifiers, as a list."""
     anchors = ", ".join(f"CASE WHEN {_given(i)} THEN left({digest_sql(_text(i))}, 32) END" for i in entity.identifiers)
+    return f"list_filter(CAST([{anchors}] AS VARCHAR[]), lambda x: x IS NOT NULL)"
+
+
+def placed_sql(entity: Entity) -> str:
+    """Each record with its cluster, whether its number is in dispute, and its anchors. A number in dispute names nobody."""
     return (
         "SELECT r.*, c._cluster, c._link, c._identifier, c._probability, c._matched_to, d._record IS NOT NULL AS _clash,\n"
-        f"  CASE WHEN d._record IS NOT NULL THEN CAST([] AS VARCHAR[]) ELSE list_filter(CAST([{anchors}] AS VARCHAR[]), "
-        "lambda x: x IS NOT NULL) END AS _anchors\n"
+        f"  CASE WHEN d._record IS NOT NULL THEN CAST([] AS VARCHAR[]) ELSE {anchors_sql(entity)} END AS _anchors\n"
         "FROM records AS r JOIN clusters AS c USING (_record)\n"
         "LEFT JOIN (SELECT DISTINCT _record FROM clashes) AS d USING (_record)"
     )
@@ -200,7 +256,7 @@ def name_clusters(con: duckdb.DuckDBPyConnection, entity: Entity) -> list[Statem
     )
     # an id that anybody ever had, or that two would have, is taken: another is minted from the same seed
     taken = (
-        f"SELECT _cluster FROM ({mint}) WHERE _entity IN (SELECT _entity FROM status UNION SELECT _entity FROM old_member)\n"
+        f"SELECT _cluster FROM ({mint}) WHERE _entity IN (SELECT _entity FROM old_id UNION SELECT _entity FROM old_member)\n"
         f"UNION SELECT _cluster FROM ({mint}) QUALIFY row_number() OVER (PARTITION BY _entity ORDER BY _cluster) > 1"
     )
     while con.execute(f"UPDATE unnamed SET turn = turn + 1 WHERE _cluster IN ({taken})").fetchall()[0][0]:

@@ -14,7 +14,8 @@ is given on both and differs in earnest, they are kept apart, and nothing may ti
   are more than 62 days apart (a birthday by the lunar calendar is written 20 to 50 days earlier), and neither is the 1 January
   that stands for a year alone.
 
-One attribute that differs alone is no clash: who is believed is then a matter of the authority order.
+One attribute that differs alone is no clash: who is believed is then a matter of the authority order. Where records
+without an identifier contradict each other like this, what a household or an office shares is no evidence that they are one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 from catalog.entity import Entity
 from pipelines.link_groups import Disputes, Holders
 from pipelines.link_kinds import MACROS
-from pipelines.link_model import Script
+from pipelines.link_script import Script
 from warehouse.lake import quoted
 
 #: A value that stands on records of more different names and dates than this identifies nobody: only equal ones stay together,
@@ -138,6 +139,26 @@ SELECT l, r, coalesce({" AND ".join(f"d{i}" for i in range(len(items))) or "fals
 FROM pairs""",
     )
     return _disputes(script, forbidden)
+
+
+def contradicting(script: Script, entity: Entity, present: frozenset[str], pairs: str, records: str, out: str) -> bool:
+    """Table out (`l`, `r`): those of `pairs` whose records (`_n`, attributes) contradict each other in all of the entity's `clash`.
+    False: none do, and there is no such table."""
+    items = [tuple(a for a in item if a in present) for item in entity.clashing]
+    if not items or not all(items):
+        return False
+    attributes = dict.fromkeys(a for item in items for a in item)
+    for signature, body in {**MACROS, **DIFFERENCES}.items():
+        script.run(f"macro {signature}", f"CREATE OR REPLACE MACRO {signature} AS {body}")
+    forms = "".join(f", {_form(entity, a)} AS {quoted(a)}" for a in attributes)
+    script.run(
+        "alike, though they contradict each other",
+        f"""CREATE TABLE {out} AS
+WITH said AS (SELECT _n{forms} FROM {records} WHERE _n IN (SELECT l FROM {pairs} UNION SELECT r FROM {pairs}))
+SELECT p.l, p.r FROM {pairs} AS p JOIN said AS l ON l._n = p.l JOIN said AS r ON r._n = p.r
+WHERE {" AND ".join(_differs(entity, item) for item in items)}""",
+    )
+    return script.number(f"SELECT count(*) FROM {out}") > 0
 
 
 def _form(entity: Entity, attribute: str) -> str:

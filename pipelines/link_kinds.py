@@ -1,18 +1,25 @@
 """How matching looks at each kind of attribute: normal forms, grades of likeness, what must agree to be compared at all.
 
-Everything here is SQL text. DuckDB's string distances compare UTF-8 bytes, and one Chinese character differs from another
-by one to three of them, so edit distances and Jaro-Winkler are used only where values are Latin letters or digits.
-Chinese text is compared by its characters (names) or by pairs of neighbouring characters (companies, addresses, text).
+Everything here is SQL text; the two functions over characters that it calls are registered by `install`. DuckDB's string distances
+compare UTF-8 bytes, and one Chinese character differs from another by one to three of them. So text that is not Latin is first
+written in one byte per character (`edits`, `likeness`), and only then measured. Chinese names of people are also compared by
+sound, names of organisations and addresses by their parts (`link_chinese`), other text by pairs of neighbouring characters.
+
+Each grade of likeness means something for Latin and for Chinese values alike: a grade that one script never reaches would
+take its share of the true pairs from the others.
 
 The column `<attribute>__n` is the normal form; other suffixes are described beside the kind that makes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import duckdb
+
 from catalog.entity import Compare, Entity
+from pipelines import link_characters, link_chinese
 
 FULL_WIDTH = "".join(chr(c) for c in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B), 0x3000))
 HALF_WIDTH = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz "
@@ -41,6 +48,9 @@ UNITS = "SUITE|STE|APT|APARTMENT|UNIT|FLOOR|FL|ROOM|RM|BLDG|BUILDING|LEVEL|LOT"
 def _list(words: tuple[str, ...] | list[str]) -> str:
     return "[" + ", ".join(f"'{w}'" for w in words) + "]"
 
+
+#: What each character of two strings is written as, in the order in which they first appear.
+_ONE_BYTE = "".join(chr(c) for c in range(33, 127) if chr(c) not in "'\"\\")
 
 _WORDS = "MAP {" + ", ".join(f"'{k}': '{v}'" for k, v in ABBREVIATIONS.items()) + "}"
 
@@ -86,6 +96,15 @@ MACROS: Mapping[str, str] = {
         WHEN len(names_of(words_after_number(v))) > 0 THEN list_distinct(names_of(words_after_number(v)))
         ELSE list_distinct(words_after_number(v)) END""",
     "direction(v)": f"""list_filter(string_split(v, ' '), lambda w: list_contains({_list(DIRECTIONS)}, w))[1]""",
+    # the distances of DuckDB by characters; the 91 characters that come first in a and b count
+    "one_byte(v, a, b)": f"translate(v, a || b, '{_ONE_BYTE}')",
+    "edits(a, b)": "damerau_levenshtein(one_byte(a, a, b), one_byte(b, a, b))",
+    "likeness(a, b)": "jaro_winkler_similarity(one_byte(a, a, b), one_byte(b, a, b))",
+    # two texts without a common end are more than one edit apart, but for swaps of two characters that are all there is
+    "common_end(a, b)": "left(a, 1) = left(b, 1) OR right(a, 1) = right(b, 1)",
+    "slip_apart(a, b)": "CASE WHEN length(a) + length(b) > 4 AND common_end(a, b) THEN edits(a, b) <= 1 ELSE false END",
+    # a Chinese name with a character that a system could not write, or that somebody hid, is no name to compare
+    "legible(v)": "CASE WHEN is_han(v) AND regexp_matches(v, '[?？*＊〓□■�]') THEN NULL ELSE v END",
     "digits(v)": "nullif(regexp_replace(v, '\\D', '', 'g'), '')",
 }
 
@@ -116,6 +135,7 @@ class Look:
     key: str
     blocks: str
     weighed: str | None = None
+    kept: tuple[str, ...] = ()  # forms that levels, blocks or keys use; the others are steps on the way
     shared: bool = False  # one value may serve several entities, such as the switchboard of a company
 
     distinctive: bool = False  # differs between most entities, and is spelled alike for one of them
@@ -124,7 +144,7 @@ class Look:
         return f"{self.attribute}__{suffix}"
 
 
-SUFFIXES = ("n", "k", "s", "d", "h", "t", "tw", "w")
+SUFFIXES = ("n", "k", "s", "d", "h", "t", "tw", "w", "p", "x", "y", "l", "g", "c", "a", "z", "b", "r", "e", "u", "f")
 
 
 def _own(attribute: str, expression: str) -> str:
@@ -151,132 +171,266 @@ def _exactly(normal: str, frequency: str | None = None) -> tuple[dict[str, str],
     return {"n": normal}, [Level("equal", "{n} = {n'}", 0.85, frequency)]
 
 
+@dataclass(frozen=True)
+class _Way:
+    """A look before it is one of an attribute: `{n}` stands for its normal form, `{n'}` for that of the other record."""
+
+    forms: Mapping[str, str]
+    levels: tuple[Level, ...]
+    key: str = "n"
+    blocks: str = "[{n}]"
+    weighed: str | None = None
+    kept: tuple[str, ...] = ()  # default: all
+
+
+_BY_PIECES = "list_concat([{n}], rare_pairs({tw}), list_transform({t}, lambda x: '~' || x))"
+
+
+def _exact() -> _Way:
+    forms, levels = _exactly("nullif(trim(v), '')")
+    return _Way(forms, tuple(levels))
+
+
+def _person() -> _Way:
+    forms, levels = _exactly("squeezed(simplified(legible(v)))", "n")
+    forms |= {"s": "list_aggregate(list_sort(string_split({n}, ' ')), 'string_agg', ' ')", "p": "sounds({n})"}
+    some = "CASE WHEN is_han({n}) THEN 2 ELSE 3 END"
+    blocks = f"list_concat([{{n}}, '^' || left({{n}}, {some}), right({{n}}, {some}) || '$'], list_transform({{p}}, lambda x: '@' || x))"
+    chinese = "{p} IS NOT NULL AND {p'} IS NOT NULL"
+    levels += [
+        Level(
+            "other order of words, or the same sound",
+            f"CASE WHEN {chinese} THEN list_has_any({{p}}, {{p'}}) ELSE {{s}} = {{s'}} END",
+            0.03,
+        ),
+        Level(
+            "close spelling, or one character differs",
+            f"CASE WHEN {chinese} THEN slip_apart({{n}}, {{n'}})"
+            f" ELSE {_LATIN}(jaro_winkler_similarity({{n}}, {{n'}}) >= 0.92 OR damerau_levenshtein({{n}}, {{n'}}) <= 1) END",
+            0.05,
+        ),
+        Level(
+            "similar spelling",
+            f"CASE WHEN {chinese} THEN CASE WHEN length({{n}}) + length({{n'}}) > 5 AND common_end({{n}}, {{n'}})"
+            f" THEN likeness({{n}}, {{n'}}) >= 0.75 ELSE false END ELSE {_LATIN}jaro_winkler_similarity({{n}}, {{n'}}) >= 0.8 END",
+            0.03,
+        ),
+    ]
+    return _Way(forms, tuple(levels), blocks=blocks)
+
+
+def _organisation() -> _Way:
+    forms = {
+        "x": "CASE WHEN is_han(v) THEN firm_text(v) END",
+        "b": "firm_branch({x})",
+        "y": "firm_body({x}, {b})",
+        "g": "firm_division({y})",
+        "c": "substr({y}, length({g}) + 1)",
+        "a": "firm_industry({c})",
+        "z": "nullif(left({c}, length({c}) - length(coalesce({a}, ''))), '')",
+        "d": "bare_division({g} || coalesce(firm_bracket(v), ''))",
+        "n": "CASE WHEN {z} IS NULL THEN company(v) ELSE coalesce({d}, '') || {c} || coalesce(' ' || {b}, '') END",
+        "p": "sounds({z})",
+        "t": "pieces(CASE WHEN {z} IS NULL THEN {n} ELSE {c} END)",
+    }
+    by_trade = "list_concat([{n}, '=' || {z}, '=' || {d} || {z}], list_transform({p}, lambda x: '@' || x), rare_pairs({tw}))"
+    blocks = f"CASE WHEN {{z}} IS NULL THEN {_BY_PIECES} ELSE {by_trade} END"
+    weighed, kept = "t", ("n", "b", "a", "z", "d", "p", "t")
+    chinese = "{z} IS NOT NULL AND {z'} IS NOT NULL"
+    # 云泽鹤源 is 鹤源 of 云泽市
+    trade = "({z} = {z'} OR coalesce({d}, '') || {z} = coalesce({d'}, '') || {z'})"
+    near = "coalesce({b}, '') = coalesce({b'}, '') AND may_hold({d}, {d'})"
+    by_parts = [
+        f"{near} AND {trade} AND {{a}} IS NOT DISTINCT FROM {{a'}}",
+        f"{near} AND {trade} AND may_hold({{a}}, {{a'}})",
+        f"CASE WHEN {near} AND may_hold({{a}}, {{a'}}) THEN list_has_any({{p}}, {{p'}}) OR suffix({{z}}, {{z'}})"
+        " OR suffix({z'}, {z}) OR slip_apart({z}, {z'}) ELSE false END",
+        trade,
+    ]
+    by_words = [_DICE + " >= 0.8", _OVERLAP + " >= 0.9", _DICE + " >= 0.5", _OVERLAP + " >= 0.4"]
+    labels = [
+        ("nearly all words, or the same trade name and industry", 0.2),
+        ("one contains the other, or the same trade name", 0.12),
+        ("most words, or a like trade name in the same industry", 0.08),
+        ("some words, or the trade name of another place, industry or branch", 0.05),
+    ]
+    levels = [Level("equal", "{n} = {n'}", 0.5)]
+    levels += [
+        Level(label, f"CASE WHEN {chinese} THEN {parts} ELSE {words} END", m)
+        for (label, m), parts, words in zip(labels, by_parts, by_words, strict=True)
+    ]
+    return _Way(forms, tuple(levels), blocks=blocks, weighed=weighed, kept=kept)
+
+
+def _address() -> _Way:
+    forms = {
+        "x": "CASE WHEN is_han(v) THEN place_text(v) END",
+        "l": "place_local({x})",
+        "r": "place_road({l})",
+        "y": "place_after({l}, {r})",
+        "e": "place_estate({y})",
+        "b": "place_building({y})",
+        "u": "place_unit({y})",
+        "f": "place_room({y})",
+        "n": "coalesce({l}, spelled(v))",
+        "h": "CASE WHEN {x} IS NULL THEN house_number({n}) ELSE left(place_number({y}), 18) END",
+        "t": "CASE WHEN {x} IS NULL THEN street_words({n}) ELSE pieces(coalesce({r}, {e}, {n})) END",
+        "d": "CASE WHEN {x} IS NULL THEN direction({n}) ELSE place_district({x}) END",
+        "k": "CASE WHEN {x} IS NULL THEN {h} || ' ' || {t}[1] ELSE {n} END",
+    }
+    key, weighed, kept = "k", "t", ("x", "r", "e", "b", "u", "f", "n", "h", "t", "d", "k")
+    blocks = (
+        "CASE WHEN {x} IS NOT NULL THEN [{n}, {r} || ' ' || {h}, {e} || ' ' || {b}, {e} || ' ' || {f}]"
+        " WHEN {h} IS NULL THEN {t} ELSE list_transform({t}, lambda x: {h} || ' ' || x) END"
+    )
+    chinese = "{x} IS NOT NULL AND {x'} IS NOT NULL"
+    same_side = "coalesce({d} = {d'}, true)"
+    door = "({r} = {r'} AND {h} = {h'} OR {e} = {e'})"
+    house = f"{same_side} AND may_agree({{h}}, {{h'}}) AND may_hold({{r}}, {{r'}}) AND may_hold({{e}}, {{e'}}) AND may_agree({{b}}, {{b'}})"
+    flat = "may_agree({u}, {u'}) AND may_agree({f}, {f'})"
+    same_flat = "{b} IS NOT DISTINCT FROM {b'} AND {f} IS NOT DISTINCT FROM {f'}"
+    by_parts = [
+        f"{door} AND {house} AND {flat} AND {same_flat}",
+        f"{door} AND {house} AND {flat}",
+        f"CASE WHEN {same_side} AND {{h}} = {{h'}} AND may_agree({{b}}, {{b'}}) AND {flat} THEN slip_apart({{r}}, {{r'}}) ELSE false END",
+        f"{door} AND {house}",
+        f"{same_side} AND ({{r}} = {{r'}} OR {{e}} = {{e'}})",
+        "{h} = {h'}",
+    ]
+    by_words = [
+        f"{{k}} = {{k'}} AND {same_side}",
+        f"{{h}} = {{h'}} AND {same_side} AND ({_OVERLAP} >= 0.5"
+        " OR jaro_winkler_similarity({t}[1], {t'}[1]) >= 0.88 AND NOT is_han({n}))",
+        f"({{h}} = {{h'}}) IS NULL AND {_OVERLAP} >= 0.8",
+        f"abs({{h}}::BIGINT - {{h'}}::BIGINT) <= 20 AND {_OVERLAP} >= 0.8",
+        f"{_OVERLAP} >= 0.8",
+        "{h} = {h'}",
+    ]
+    labels = [
+        ("same number and street, or same room", 0.4, "k"),
+        ("same number and like street, or same building and a part missing", 0.08, None),
+        ("same street and a number missing, or same number and street spelled alike", 0.03, None),
+        ("same street and number near, or another room of the same building", 0.02, None),
+        ("same street", 0.02, None),
+        ("same number", 0.01, None),
+    ]
+    levels = [Level("equal", f"{{n}} = {{n'}} AND {same_side}", 0.4, "k")]
+    levels += [
+        Level(label, f"CASE WHEN {chinese} THEN {parts} ELSE {words} END", m, frequency)
+        for (label, m, frequency), parts, words in zip(labels, by_parts, by_words, strict=True)
+    ]
+    return _Way(forms, tuple(levels), key=key, blocks=blocks, weighed=weighed, kept=kept)
+
+
+def _phone() -> _Way:
+    # the last seven digits are the subscriber, whatever area or country code one source adds
+    forms = {"n": "digits(v)", "k": "right({n}, 7)"}
+    key, blocks = "k", "[{k}]"
+    ends = "(suffix({n}, {n'}) OR suffix({n'}, {n}))"
+    levels = [
+        Level("equal", f"{{k}} = {{k'}} AND {ends}", 0.8, "k"),
+        Level("same subscriber", "{k} = {k'}", 0.05),
+        Level("one digit differs", "damerau_levenshtein({k}, {k'}) <= 1", 0.05),
+        Level("same exchange", "left({k}, 3) = left({k'}, 3)", 0.04),
+    ]
+    return _Way(forms, tuple(levels), key=key, blocks=blocks)
+
+
+def _date() -> _Way:
+    forms, blocks = {"n": "left(v, 10)"}, "[{n}, left({n}, 7), substr({n}, 5)]"
+    levels = [
+        Level("equal", "{n} = {n'}", 0.9),
+        Level("one digit or two swapped", "damerau_levenshtein({n}, {n'}) <= 1", 0.05),
+        Level(
+            "day and month swapped, or one part differs",
+            "(left({n}, 4) = left({n'}, 4))::INT + (substr({n}, 6, 2) = substr({n'}, 6, 2))::INT"
+            " + (right({n}, 2) = right({n'}, 2))::INT >= 2 OR (left({n}, 4) = left({n'}, 4)"
+            " AND substr({n}, 6, 2) = right({n'}, 2) AND right({n}, 2) = substr({n'}, 6, 2))",
+            0.03,
+        ),
+        Level("same year", "left({n}, 4) = left({n'}, 4)", 0.005),
+    ]
+    return _Way(forms, tuple(levels), blocks=blocks)
+
+
+def _code() -> _Way:
+    forms, levels = _exactly("nullif(regexp_replace(upper(v), '[\\s\\-]', '', 'g'), '')")
+    levels += [
+        Level(
+            "one begins with the other",
+            "length({n}) > 3 AND length({n'}) > 3 AND (starts_with({n}, {n'}) OR starts_with({n'}, {n}))",
+            0.02,
+        ),
+        Level("one character differs", "length({n}) > 3 AND damerau_levenshtein({n}, {n'}) <= 1", 0.05),
+        Level("two characters differ", "length({n}) > 6 AND damerau_levenshtein({n}, {n'}) <= 2", 0.02),
+    ]
+    return _Way(forms, tuple(levels))
+
+
+def _email() -> _Way:
+    forms, levels = _exactly("nullif(lower(trim(v)), '')", "n")
+    forms, blocks = forms | {"s": "string_split({n}, '@')[1]"}, "[{n}, {s}]"
+    levels += [
+        Level("same mailbox name", "{s} = {s'}", 0.03),
+        Level("similar spelling", "jaro_winkler_similarity({n}, {n'}) >= 0.88", 0.05),
+    ]
+    return _Way(forms, tuple(levels), blocks=blocks)
+
+
+def _number() -> _Way:
+    forms, levels = {"n": "TRY_CAST(v AS DOUBLE)"}, [Level("equal", "{n} = {n'}", 0.85)]
+    for share in (1, 10):
+        levels.append(
+            Level(f"within {share} %", f"abs({{n}} - {{n'}}) <= {share / 100} * greatest(abs({{n}}), abs({{n'}}))", 0.05)
+        )
+    return _Way(forms, tuple(levels))
+
+
+def _text() -> _Way:
+    forms, levels = _exactly("squeezed(simplified(v))", "n")
+    forms |= {"t": "pieces({n})"}
+    blocks, weighed = _BY_PIECES, "t"
+    levels += [
+        Level("close spelling", _LATIN + "jaro_winkler_similarity({n}, {n'}) >= 0.9", 0.04),
+        Level("most words", _DICE + " >= 0.6", 0.02),
+        Level("some words", _OVERLAP + " >= 0.5", 0.02),
+    ]
+    return _Way(forms, tuple(levels), blocks=blocks, weighed=weighed)
+
+
+_WAYS: Mapping[str, Callable[[], _Way]] = {
+    "person_name": _person,
+    "organisation_name": _organisation,
+    "address": _address,
+    "phone": _phone,
+    "date": _date,
+    "code": _code,
+    "email": _email,
+    "number": _number,
+}
+
+
 def look(compare: Compare, kind: str) -> Look:
     """How an attribute of `kind` is compared, unless the entity asks for equality."""
-    key, blocks, weighed = "n", "[{n}]", None
-    by_pieces = "list_concat([{n}], rare_pairs({tw}), list_transform({t}, lambda x: '~' || x))"
-    if compare.match == "exact":
-        forms, levels = _exactly("nullif(trim(v), '')")
-    elif kind == "person_name":
-        forms, levels = _exactly("squeezed(v)", "n")
-        forms |= {"s": "list_aggregate(list_sort(string_split({n}, ' ')), 'string_agg', ' ')"}
-        some = "CASE WHEN is_han({n}) THEN 2 ELSE 3 END"
-        blocks = f"[{{n}}, '^' || left({{n}}, {some}), right({{n}}, {some}) || '$']"
-        levels += [
-            Level("other order of words", "{s} = {s'}", 0.02),
-            Level("one character differs", "is_han({n}) AND length({n}) > 2 AND one_character_apart({n}, {n'})", 0.02),
-            Level(
-                "close spelling",
-                _LATIN + "(jaro_winkler_similarity({n}, {n'}) >= 0.92 OR damerau_levenshtein({n}, {n'}) <= 1)",
-                0.05,
-            ),
-            Level("similar spelling", _LATIN + "jaro_winkler_similarity({n}, {n'}) >= 0.8", 0.03),
-        ]
-    elif kind == "organisation_name":
-        forms, levels = _exactly("company(v)")
-        forms |= {"t": "pieces({n})"}
-        blocks, weighed = by_pieces, "t"
-        levels = [
-            Level("equal", "{n} = {n'}", 0.5),
-            Level("nearly all words", _DICE + " >= 0.8", 0.2),
-            Level("one contains the other", _OVERLAP + " >= 0.9", 0.12),
-            Level("most words", _DICE + " >= 0.5", 0.08),
-            Level("some words", _OVERLAP + " >= 0.4", 0.05),
-        ]
-    elif kind == "address":
-        forms = {
-            "n": "spelled(v)",
-            "h": "house_number({n})",
-            "t": "street_words({n})",
-            "d": "direction({n})",
-            "k": "{h} || ' ' || {t}[1]",
-        }
-        key, weighed = "k", "t"
-        blocks = "CASE WHEN {h} IS NULL THEN {t} ELSE list_transform({t}, lambda x: {h} || ' ' || x) END"
-        same_side = "coalesce({d} = {d'}, true)"
-        levels = [
-            Level("equal", "{n} = {n'}", 0.4, "k"),
-            Level("same number and street", f"{{k}} = {{k'}} AND {same_side}", 0.4, "k"),
-            Level(
-                "same number, like street",
-                f"{{h}} = {{h'}} AND {same_side} AND ({_OVERLAP} >= 0.5"
-                " OR jaro_winkler_similarity({t}[1], {t'}[1]) >= 0.88 AND NOT is_han({n}))",
-                0.08,
-            ),
-            Level("same street, a number missing", f"({{h}} = {{h'}}) IS NULL AND {_OVERLAP} >= 0.8", 0.03),
-            Level("same street, number near", f"abs({{h}}::BIGINT - {{h'}}::BIGINT) <= 20 AND {_OVERLAP} >= 0.8", 0.02),
-            Level("same street", _OVERLAP + " >= 0.8", 0.02),
-            Level("same number", "{h} = {h'}", 0.01),
-        ]
-    elif kind == "phone":
-        # the last seven digits are the subscriber, whatever area or country code one source adds
-        forms = {"n": "digits(v)", "k": "right({n}, 7)"}
-        key, blocks = "k", "[{k}]"
-        ends = "(suffix({n}, {n'}) OR suffix({n'}, {n}))"
-        levels = [
-            Level("equal", f"{{k}} = {{k'}} AND {ends}", 0.8, "k"),
-            Level("same subscriber", "{k} = {k'}", 0.05),
-            Level("one digit differs", "damerau_levenshtein({k}, {k'}) <= 1", 0.05),
-            Level("same exchange", "left({k}, 3) = left({k'}, 3)", 0.04),
-        ]
-    elif kind == "date":
-        forms, blocks = {"n": "left(v, 10)"}, "[{n}, left({n}, 7), substr({n}, 5)]"
-        levels = [
-            Level("equal", "{n} = {n'}", 0.9),
-            Level("one digit or two swapped", "damerau_levenshtein({n}, {n'}) <= 1", 0.05),
-            Level(
-                "day and month swapped, or one part differs",
-                "(left({n}, 4) = left({n'}, 4))::INT + (substr({n}, 6, 2) = substr({n'}, 6, 2))::INT"
-                " + (right({n}, 2) = right({n'}, 2))::INT >= 2 OR (left({n}, 4) = left({n'}, 4)"
-                " AND substr({n}, 6, 2) = right({n'}, 2) AND right({n}, 2) = substr({n'}, 6, 2))",
-                0.03,
-            ),
-            Level("same year", "left({n}, 4) = left({n'}, 4)", 0.005),
-        ]
-    elif kind == "code":
-        forms, levels = _exactly("nullif(regexp_replace(upper(v), '[\\s\\-]', '', 'g'), '')")
-        levels += [
-            Level(
-                "one begins with the other",
-                "length({n}) > 3 AND length({n'}) > 3 AND (starts_with({n}, {n'}) OR starts_with({n'}, {n}))",
-                0.02,
-            ),
-            Level("one character differs", "length({n}) > 3 AND damerau_levenshtein({n}, {n'}) <= 1", 0.05),
-            Level("two characters differ", "length({n}) > 6 AND damerau_levenshtein({n}, {n'}) <= 2", 0.02),
-        ]
-    elif kind == "email":
-        forms, levels = _exactly("nullif(lower(trim(v)), '')", "n")
-        forms, blocks = forms | {"s": "string_split({n}, '@')[1]"}, "[{n}, {s}]"
-        levels += [
-            Level("same mailbox name", "{s} = {s'}", 0.03),
-            Level("similar spelling", "jaro_winkler_similarity({n}, {n'}) >= 0.88", 0.05),
-        ]
-    elif kind == "number":
-        forms, levels = {"n": "TRY_CAST(v AS DOUBLE)"}, [Level("equal", "{n} = {n'}", 0.85)]
-        for share in (1, 10):
-            levels.append(
-                Level(f"within {share} %", f"abs({{n}} - {{n'}}) <= {share / 100} * greatest(abs({{n}}), abs({{n'}}))", 0.05)
-            )
-    else:
-        forms, levels = _exactly("squeezed(v)", "n")
-        forms |= {"t": "pieces({n})"}
-        blocks, weighed = by_pieces, "t"
-        levels += [
-            Level("close spelling", _LATIN + "jaro_winkler_similarity({n}, {n'}) >= 0.9", 0.04),
-            Level("most words", _DICE + " >= 0.6", 0.02),
-            Level("some words", _OVERLAP + " >= 0.5", 0.02),
-        ]
+    way = _exact() if compare.match == "exact" else _WAYS.get(kind, _text)()
     name = compare.attribute
     return Look(
         attribute=name,
-        forms={suffix: _own(name, sql) for suffix, sql in forms.items()},
-        levels=tuple(Level(v.label, _both(name, v.sql), v.m, v.frequency and f"{name}__{v.frequency}") for v in levels),
-        key=key,
-        blocks=_own(name, blocks),
-        weighed=weighed,
+        forms={suffix: _own(name, sql) for suffix, sql in way.forms.items()},
+        levels=tuple(Level(v.label, _both(name, v.sql), v.m, v.frequency and f"{name}__{v.frequency}") for v in way.levels),
+        key=way.key,
+        blocks=_own(name, way.blocks),
+        weighed=way.weighed,
+        kept=way.kept or tuple(way.forms),
         distinctive=kind in ("person_name", "organisation_name", "address", "date", "phone"),
         shared=kind in ("phone", "email", "address") and compare.match == "by_kind",
     )
+
+
+def install(con: duckdb.DuckDBPyConnection) -> Mapping[str, str]:
+    """Register the functions over characters; the macros to be created beside the scratch tables, as signature -> body."""
+    link_characters.register(con)
+    return {**MACROS, **link_chinese.MACROS}
 
 
 def looks(entity: Entity, present: frozenset[str]) -> tuple[Look, ...]:

@@ -1,31 +1,36 @@
-"""The matching model: which pairs are compared, what Splink learns about them, and how likely each pair is one.
+"""The matching model: what is learned of how records of one entity agree, and how likely each pair is one by it.
 
 Fellegi-Sunter: for each compared attribute, `m` is the share of true pairs and `u` the share of chance pairs that reach a
 level of likeness; `log2(m / u)` is added up over the attributes. `u` comes from random pairs, `m` from expectation
 maximisation on pairs that agree on one attribute, for all the others (never for that one). Where the data are too few to
 say, the level's own default stays.
+
+A model is all that scoring a pair needs beside the pair: the shares, how rare pieces and values are, by which values pairs are
+found. Kept in a folder it is *pinned*: a pair gets the same probability on every day and beside whatever other records.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-import re
 import statistics
+import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from catalog.entity import Match
-from pipelines.link_kinds import MACROS, Look
-
-#: Pairs looked at, at most; and on average per record. Smallest blocks first, so the largest are left out.
-MOST_PAIRS = 20_000_000
-PAIRS_PER_RECORD = 100
+from pipelines.link_kinds import Look
+from pipelines.link_pairs import Rule, forms, often_shared, plan, prepare, weigh
+from pipelines.link_script import Script
+from warehouse.lake import PARQUET, literal
+from warehouse.layout import sync_file, sync_folder, write_atomically
 
 SAMPLED_PAIRS = 1_000_000
 TRAINING_PAIRS = 1_000_000
@@ -33,87 +38,121 @@ TRAINING_RULES = 4
 FEWEST_TRAINING_PAIRS = 100
 SEED = 1
 
-Statement = tuple[str, str]
+
+#: Where the likeness of compared pairs is counted.
+BOUNDS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
-@dataclass
-class Script:
-    """Runs statements on a connection and keeps them with their titles, for the auditor."""
+@dataclass(frozen=True)
+class Figures:
+    """What comparing some records looked like: by it drift is seen."""
 
-    con: duckdb.DuckDBPyConnection
-    statements: list[Statement] = field(default_factory=list)
-
-    def run(self, title: str, sql: str) -> None:
-        self.statements.append((title, sql))
-        self.con.execute(sql)
-
-    def note(self, text: str) -> None:
-        self.statements.append(("note", f"-- {text}"))
-
-    def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.con.execute(sql).fetchall()
-
-    def number(self, sql: str) -> int:
-        return int(self.ask(sql)[0][0] or 0)
+    records: int
+    filled: Mapping[str, int]  # attribute -> of them, those with a value
+    pairs: int  # compared
+    likeness: tuple[int, ...]  # of the pairs, those from each of BOUNDS up to the next
 
 
-def match(script: Script, how: Match, looks: tuple[Look, ...]) -> Mapping[str, Any] | None:
-    """Score the likely pairs of `numbered` into `scored` (`l`, `r`, `p`); the trained model, or None when nothing compares."""
-    usable = prepare(script, looks)
-    if not usable or not block(script, how, usable):
-        return None
-    return score(script, usable)
+@dataclass(frozen=True)
+class Model:
+    """What was learned. Its tables (`<attribute>__pieces`, `<attribute>__frequency`) stand in the scratch schema."""
+
+    attributes: tuple[str, ...]  # compared; the others say too little
+    settings: Mapping[str, Any]  # Splink's
+    rules: tuple[Rule, ...]
+    most: int  # pairs that a value may make
+    unseen: Mapping[str, int]  # what a piece weighs that the records it learned from did not have
+    records: int
+    filled: Mapping[str, int]  # of them, those with a value
+    figures: Figures | None = None  # of the records it learned from
+
+    def of(self, looks: Sequence[Look]) -> tuple[Look, ...]:
+        return tuple(v for v in looks if v.attribute in self.attributes)
 
 
-def prepare(script: Script, looks: tuple[Look, ...]) -> tuple[Look, ...]:
-    """Normal forms of every record, once.
+def train(script: Script, how: Match, looks: tuple[Look, ...]) -> Model | None:
+    """Learn from the records of `subject`; None where nothing can be compared.
 
-    Reads    numbered: one row per record, `_n`, `_identified`, the compared attributes
-    Writes   link_prepared: the same rows with `<attribute>__<form>` columns
-    Returns  the looks that at least two records have a value for; the others cannot tell records apart
+    Reads    subject: `_n`, `_identified`, the compared attributes
+    Writes   forms, link_prepared, blocks of all of them; `<attribute>__pieces`, `<attribute>__frequency`
     """
-    for signature, body in MACROS.items():
-        script.run(f"macro {signature}", f"CREATE OR REPLACE MACRO {signature} AS {body}")
-    source = "(SELECT _n, _identified" + "".join(f', CAST("{v.attribute}" AS VARCHAR) AS "{v.attribute}"' for v in looks)
-    source += " FROM numbered)"
-    for step in range(max(len(v.forms) for v in looks)):
-        # one SELECT per step, because a form may use the one before it
-        made = []
-        for v in looks:
-            if step < len(v.forms):
-                suffix, sql = list(v.forms.items())[step]
-                made.append(f'{_of_value(sql, v.attribute)} AS "{v.column(suffix)}"')
-        source = f"(SELECT *, {', '.join(made)}\n FROM {source})"
-    script.run("normal forms", f"CREATE TABLE forms AS SELECT * FROM {source} ORDER BY _n")
-    joins, columns = [], []
-    for v in looks:
-        columns += [f'f."{v.column(s)}"' for s in v.forms]
-        if v.weighed is None:
-            continue
-        t, n, table = v.column(v.weighed), v.column("n"), f"{v.attribute}__pieces"
-        script.run(
-            f"how rare each piece of {v.attribute} is",
-            f"""CREATE TABLE "{table}" AS
-WITH each AS (SELECT DISTINCT "{n}", unnest("{t}") AS t FROM forms)
-SELECT t, 1 + round(100 * ln((SELECT count(DISTINCT "{n}") FROM forms) / count(*)))::BIGINT AS w FROM each GROUP BY t""",
-        )
-        joins.append(
-            f"""LEFT JOIN (SELECT _n, list({{'t': t, 'w': w}} ORDER BY w DESC, t) AS "{v.attribute}__tw",
-    sum(w)::BIGINT AS "{v.attribute}__w"
-  FROM (SELECT _n, unnest("{t}") AS t FROM forms) JOIN "{table}" USING (t) GROUP BY _n) AS "{v.attribute}" USING (_n)"""
-        )
-        columns += [f'"{v.attribute}__tw"', f'"{v.attribute}__w"']
-    script.run(
-        "records as compared",
-        f"CREATE TABLE link_prepared AS SELECT f._n, f._identified, {', '.join(columns)}\nFROM forms f\n"
-        + "\n".join(joins)
-        + "\nORDER BY f._n",
-    )
+    forms(script, looks, "subject", "forms")
+    unseen = weigh(script, looks)
+    prepare(script, looks, unseen, "forms")
     counts = script.ask("SELECT " + ", ".join(f'count("{v.column("n")}")' for v in looks) + " FROM link_prepared")[0]
     usable = tuple(v for v, filled in zip(looks, counts, strict=True) if filled > 1)
-    for v in _often_shared(usable):
+    filled = {v.attribute: int(n) for v, n in zip(looks, counts, strict=True) if n > 1}
+    if not usable:
+        return None
+    _frequencies(script, usable)
+    rules, most = plan(script, usable, how.block)
+    if not script.number(f"SELECT count(*) FROM planned WHERE pairs <= {most}"):
+        return None
+    records = script.number("SELECT count(*) FROM link_prepared")
+    return Model(tuple(v.attribute for v in usable), _learned(script, usable), rules, most, unseen, records, filled)
+
+
+def save(script: Script, model: Model, folder: Path) -> None:
+    """Into a folder of its own, whole or not at all."""
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
+    part.mkdir(parents=True)
+    for name in _tables(script):
+        path = part / f"{name}.parquet"
+        script.con.execute(f'COPY (FROM "{name}" ORDER BY ALL) TO {literal(str(path))} {PARQUET}')
+        sync_file(path)
+    write_atomically(part / "model.json", json.dumps(asdict(model), ensure_ascii=False, indent=1).encode(), mode=0o600)
+    part.rename(folder)
+    sync_folder(folder.parent)
+
+
+def _tables(script: Script) -> list[str]:
+    return [
+        n
+        for (n,) in script.ask(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = current_schema() AND database_name = current_database() "
+            "AND (table_name LIKE '%\\_\\_pieces' ESCAPE '\\' OR table_name LIKE '%\\_\\_frequency' ESCAPE '\\') ORDER BY 1"
+        )
+    ]
+
+
+def read(folder: Path) -> Model:
+    """The model in a folder, without its tables."""
+    data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    told = data.pop("figures")
+    figures = Figures(**{**told, "likeness": tuple(told["likeness"])}) if told else None
+    return Model(
+        **{**data, "attributes": tuple(data["attributes"]), "rules": tuple(tuple(r) for r in data["rules"]), "figures": figures}
+    )
+
+
+def figures(script: Script, looks: Sequence[Look], subject: str, compared: str) -> Figures:
+    """Of the records of `subject`, all of whose pairs stand in link_pairs and `compared`."""
+    counts = ", ".join(f'count("{v.column("n")}")' for v in looks)
+    [(records, *filled)] = script.ask(f"SELECT count(*), {counts} FROM link_prepared WHERE _n IN (SELECT _n FROM {subject})")
+    steps = ", ".join(
+        f"count(*) FILTER (p >= {low}{f' AND p < {high}' if high else ''})"
+        for low, high in zip(BOUNDS, [*BOUNDS[1:], None], strict=True)
+    )
+    [likeness] = script.ask(f"SELECT {steps} FROM {compared}")
+    pairs = script.number("SELECT count(*) FROM link_pairs")
+    return Figures(records, {v.attribute: n for v, n in zip(looks, filled, strict=True)}, pairs, tuple(likeness))
+
+
+def load(script: Script, folder: Path) -> Model:
+    """The model in a folder; its tables come into the scratch schema."""
+    model = read(folder)
+    for path in sorted(folder.glob("*.parquet")):
+        script.con.execute(f'CREATE TABLE "{path.stem}" AS FROM read_parquet({literal(str(path))})')
+    script.note(f"pinned model, learned from {model.records} records")
+    return model
+
+
+def _frequencies(script: Script, looks: tuple[Look, ...]) -> None:
+    """How common each value is that counts for less the commoner it is."""
+    shared = often_shared(looks)
+    for v in shared:
         key = v.column(v.key)
-        others = [o.column(o.key) for o in usable if o is not v and o.distinctive]
+        others = [o.column(o.key) for o in looks if o is not v and o.distinctive]
         here = ", ".join(f'count(DISTINCT "{o}")' for o in others)
         everywhere = ", ".join(f'(SELECT count(DISTINCT "{o}") FROM link_prepared)' for o in others)
         script.run(
@@ -122,86 +161,14 @@ SELECT t, 1 + round(100 * ln((SELECT count(DISTINCT "{n}") FROM forms) / count(*
 SELECT "{key}", (least({here}) - 1) / greatest({everywhere}) AS "tf_{key}"
 FROM link_prepared WHERE "{key}" IS NOT NULL GROUP BY "{key}" HAVING least({here}) > 1 ORDER BY "{key}" """,
         )
-    return usable
-
-
-def _often_shared(looks: tuple[Look, ...]) -> list[Look]:
-    """Attributes such as phones, of which one may serve many entities; such values count for less.
-
-    How many is said by how many different names, addresses, dates stand beside the value, whichever is least: the number of
-    rows would hold it against an entity that it is listed often.
-    """
-    return [v for v in looks if v.shared and any(o.distinctive for o in looks if o is not v)]
-
-
-def _of_value(sql: str, attribute: str) -> str:
-    """Forms are written over `v`, the attribute's own text."""
-    return re.sub(r"\bv\b", f'"{attribute}"', sql)
-
-
-def block(script: Script, match: Match, looks: tuple[Look, ...]) -> int:
-    """Choose the pairs worth comparing; at least one of the two has no identifier.
-
-    Writes   link_pairs: `join_key_l`, `join_key_r`, `match_key`, each pair once
-    Returns  how many; never more than MOST_PAIRS or PAIRS_PER_RECORD times the records
-    """
-    by_name = {v.attribute: v for v in looks}
-    script.run("blocks", "CREATE TABLE blocks (rule VARCHAR, value VARCHAR, _n BIGINT, _identified BOOLEAN)")
-    if match.block:
-        for names in match.block:
-            if all(n in by_name for n in names):
-                _add_block(script, tuple(by_name[n] for n in names))
-    else:
-        for v in looks:
-            _add_block(script, (v,))
-    budget = min(MOST_PAIRS, PAIRS_PER_RECORD * script.number("SELECT count(*) FROM link_prepared"))
-    _plan(script, budget)
-    cut = [r for (r,) in script.ask("SELECT DISTINCT rule FROM planned WHERE NOT kept ORDER BY rule")]
-    if not match.block and len(cut) > 1:
-        # values too common alone are asked for two at a time
-        both = [v for v in looks if v.attribute in cut]
-        for i, a in enumerate(both):
-            for b in both[i + 1 :]:
-                _add_block(script, (a, b))
-        _plan(script, budget)
-    for rule, pairs, left_out in script.ask(
-        "SELECT rule, sum(pairs) FILTER (kept), count(*) FILTER (NOT kept) FROM planned GROUP BY rule ORDER BY rule"
-    ):
-        script.note(f"pairs agreeing on {rule}: {pairs or 0} compared; {left_out} values too common, left out")
-    script.run(
-        "pairs to compare",
-        """CREATE TABLE link_pairs AS
-SELECT l._n AS join_key_l, r._n AS join_key_r, '0' AS match_key
-FROM blocks l JOIN planned p USING (rule, value) JOIN blocks r USING (rule, value)
-WHERE p.kept AND l._n < r._n AND NOT (l._identified AND r._identified)
-GROUP BY ALL ORDER BY ALL""",
-    )
-    return script.number("SELECT count(*) FROM link_pairs")
-
-
-def _add_block(script: Script, looks: tuple[Look, ...]) -> None:
-    name = " + ".join(v.attribute for v in looks)
-    if len(looks) == 1:
-        values = f"unnest(list_distinct({looks[0].blocks}))"
-    else:
-        values = " || chr(31) || ".join(f'CAST("{v.column(v.key)}" AS VARCHAR)' for v in looks)
-    script.run(
-        f"blocks on {name}",
-        f"INSERT INTO blocks SELECT '{name}', value, _n, _identified\n"
-        f"FROM (SELECT _n, _identified, {values} AS value FROM link_prepared)"
-        " WHERE value IS NOT NULL",
-    )
-
-
-def _plan(script: Script, budget: int) -> None:
-    script.run(
-        "plan of blocks, smallest first",
-        f"""CREATE OR REPLACE TABLE planned AS
-WITH sized AS (
-  SELECT rule, value, count(*) AS n, count(*) FILTER (_identified) AS i FROM blocks GROUP BY rule, value),
-counted AS (SELECT rule, value, (n * (n - 1) - i * (i - 1)) // 2 AS pairs FROM sized)
-SELECT rule, value, pairs, sum(pairs) OVER (ORDER BY pairs, rule, value) <= {budget} AS kept FROM counted WHERE pairs > 0""",
-    )
+    for v in looks:
+        for key in sorted({level.frequency for level in v.levels if level.frequency}) if v not in shared else ():
+            script.run(
+                f"how common each {v.attribute} is",
+                f"""CREATE TABLE "{v.attribute}__frequency" AS
+SELECT "{key}", count(*) / (SELECT count("{key}") FROM link_prepared) AS "tf_{key}"
+FROM link_prepared WHERE "{key}" IS NOT NULL GROUP BY "{key}" HAVING count(*) > 1 ORDER BY "{key}" """,
+            )
 
 
 @contextmanager
@@ -268,12 +235,8 @@ class Session:
     m: Mapping[str, tuple[float, ...]]
 
 
-def score(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
-    """Train on link_prepared, score link_pairs.
-
-    Writes   scored: `l`, `r` (record numbers, l < r), `p` (match probability, six digits)
-    Returns  the trained Splink settings
-    """
+def _linker(script: Script, settings: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Splink over link_prepared, its statements kept with the others."""
     from splink import DuckDBAPI, Linker
 
     statements = script.statements
@@ -288,12 +251,17 @@ def score(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
                 statements.append(("splink", final_sql))
             return super()._execute_sql_against_backend(final_sql)
 
+    api = Recording(script.con)
+    table = api.register("link_prepared", dataset_display_name="records")
+    return api, Linker(table, dict(settings), log_level=None, validate_settings=False)
+
+
+def _learned(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
+    """Splink settings with what the records of link_prepared teach."""
     records = script.number("SELECT count(*) FROM link_prepared")
     all_pairs = records * (records - 1) / 2
     with _quiet():
-        api = Recording(script.con)
-        table = api.register("link_prepared", dataset_display_name="records")
-        linker = Linker(table, _settings(looks, 1 / records), log_level=None, validate_settings=False)
+        _, linker = _linker(script, _settings(looks, 1 / records))
         linker.training.estimate_u_using_random_sampling(max_pairs=SAMPLED_PAIRS, seed=SEED)
         sampled = {
             c["output_column_name"]: [v.get("u_probability") or 0.0 for v in c["comparison_levels"] if not v.get("is_null_level")]
@@ -325,21 +293,42 @@ def score(script: Script, looks: tuple[Look, ...]) -> Mapping[str, Any]:
         learned = {
             v.attribute: _learn(ms[v.attribute], sampled[v.attribute], prior, min(all_pairs, SAMPLED_PAIRS)) for v in looks
         }
-        settings = _settings(looks, prior, learned)
-        linker = Linker(table, settings, log_level=None, validate_settings=False)
-        for v in _often_shared(looks):
-            frequency = api.register(f"{v.attribute}__frequency", dataset_display_name=f"{v.attribute}_frequency")
-            linker.table_management.register_term_frequency_lookup(frequency, v.column(v.key))
-        chosen = api.register("link_pairs", dataset_display_name="chosen_pairs")
+    return _settings(looks, prior, learned)
+
+
+def score(script: Script, looks: tuple[Look, ...], model: Model, pairs: str, out: str, least: float) -> None:
+    """Score pairs (`join_key_l`, `join_key_r`, `match_key`) by a model, the records standing in link_prepared.
+
+    Reads    looks: those of the model, or of them only these: the others are then taken as not known
+    Writes   out: `l`, `r` (record numbers, l < r), `p` (match probability, six digits), where it is `least` or more
+    """
+    with _quiet():
+        asked = {v.attribute for v in looks}
+        comparisons = [c for c in model.settings["comparisons"] if c["output_column_name"] in asked]
+        api, linker = _linker(script, {**model.settings, "comparisons": comparisons})
+        shared = {v.attribute for v in often_shared(model.of(looks))}
+        for v in looks:
+            for key in sorted({level.frequency for level in v.levels if level.frequency}):
+                known = f"{v.attribute}__frequency"
+                if v.attribute not in shared:  # a value that the model saw once or never is as rare as can be
+                    known = f"{v.attribute}__tf"
+                    script.run(
+                        f"how common each {v.attribute} at hand is",
+                        f"""CREATE OR REPLACE TABLE "{known}" AS
+SELECT "{key}", coalesce("tf_{key}", {1 / max(model.filled[v.attribute], 1)!r}) AS "tf_{key}"
+FROM (SELECT DISTINCT "{key}" FROM link_prepared WHERE "{key}" IS NOT NULL) LEFT JOIN "{v.attribute}__frequency" USING ("{key}") """,
+                    )
+                frequency = api.register(known, dataset_display_name=f"{v.attribute}_frequency")
+                linker.table_management.register_term_frequency_lookup(frequency, key)
+        chosen = api.register(pairs, dataset_display_name=f"chosen_{out}")
         linker.table_management.register_blocked_pairs_for_predict(chosen)
-        predicted = linker.inference.predict(warning_mode="never")
+        predicted = linker.inference.predict(threshold_match_probability=least, warning_mode="never")
         script.run(
             "scores",
-            f"""INSERT INTO scored
+            f"""CREATE TABLE {out} AS
 SELECT least(_n_l, _n_r) AS l, greatest(_n_l, _n_r) AS r, round(match_probability, 6) AS p
-FROM {predicted.physical_name} ORDER BY l, r""",
+FROM {predicted.physical_name}""",
         )
-    return settings
 
 
 #: So many true pairs, and chance pairs, are taken as seen at the default shares before the data speak.

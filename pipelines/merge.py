@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 
 import duckdb
@@ -12,9 +11,10 @@ from catalog.entity import Attribute, Entity
 from pipelines.clash import clash_sql, name_senders
 from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
-from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key
+from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key, settle
 from pipelines.errors import StageError
-from pipelines.identity import CHANGES, changes_sql, keep, name_clusters, read_before, tidy
+from pipelines.golden import HISTORY, history_sql
+from pipelines.identity import CHANGES, changes_sql, keep, moved_members, name_clusters, read_before, tidy
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
 from warehouse.lake import PARQUET, literal, quoted
@@ -33,12 +33,14 @@ MEMBER: Columns = {
 
 
 def merge(run: Run, entity_id: str) -> None:
-    """Choose every field by the authority order of its attribute and commit the entity's three tables, whole.
+    """Choose every field by the authority order of its attribute and commit the entity's tables: whole, or the golden records that
+    hang together with a change, where the staged fusion has only those.
 
     Reads    staging/fusion__<entity>/
     Writes   base.<entity>          one row per entity
              base.<entity>__origin  one row per filled field: source, batch, sheet, row, and why this one
              base.<entity>__member  one row per surviving record: the entity it stands in, and what linked it
+             base.<entity>__history the golden records that this fusion made, changed or ended, appended (`pipelines.golden`)
              ledger.entity_change   what this fusion did to ids and values, kept in the archive too (`pipelines.identity`)
              quality.clash          the entity's rows: records that share an identifier and were kept apart for all that
     Rows     each surviving record stands in exactly one entity, checked before the commit
@@ -59,7 +61,7 @@ def _merge(run: Run, entity: Entity) -> None:
     number = int(fusion.fusion.split("#")[1])
     if run.con.execute("SELECT 1 FROM lake.ledger.fusion WHERE fusion = ?", [fusion.fusion]).fetchall():
         tidy(run.workspace, entity_id, number)  # committed by a run that was killed right after
-        shutil.rmtree(place, ignore_errors=True)
+        settle(run, entity_id)
         return
     outputs = {
         f"base.{entity_id}": (golden_columns(entity), golden_sql(entity)),
@@ -68,11 +70,11 @@ def _merge(run: Run, entity: Entity) -> None:
     }
     with working(run) as con:
         set_digest_key(con, run.workspace)
-        for name in ("records", "clusters", "clashes"):
+        for name in ("records", "clusters", "clashes", "gone"):
             con.execute(f"CREATE VIEW {name} AS FROM read_parquet({literal(str(place / f'{name}.parquet'))})")
         _ranks(con, entity, [s for s, _ in fusion.inputs])
         name_senders(run, con, [b for _, b in fusion.inputs])
-        before = read_before(run, con, entity)
+        before = read_before(run, con, entity, whole=fusion.whole)
         statements = name_clusters(con, entity)
         statements += [("entity of each record", ASSIGNED_SQL), ("best value of each field", chosen_sql(entity))]
         con.execute(f"CREATE TEMP TABLE assigned AS\n{ASSIGNED_SQL}")
@@ -98,14 +100,31 @@ def _merge(run: Run, entity: Entity) -> None:
             everything = f"FROM old_change UNION ALL BY NAME FROM read_parquet({literal(str(journal))})"
             con.execute(f"COPY ({everything} ORDER BY number, _entity, change) TO {literal(str(path))} {PARQUET}")
         files[CHANGES] = (columns, path if before.restored else journal)
+        told = history_sql(entity, f"read_parquet({literal(str(journal))})")
+        past, path = (run.workspace.new_file(f"base.{entity_id}__history", fusion.fusion.replace("#", "-")) for _ in range(2))
+        con.execute(f"COPY (\n{told}\n) TO {literal(str(past))} {PARQUET}")
+        if before.restored:
+            everything = f"FROM old_history UNION ALL BY NAME FROM read_parquet({literal(str(past))})"
+            con.execute(f"COPY ({everything} ORDER BY number, _entity) TO {literal(str(path))} {PARQUET}")
+        files[f"base.{entity_id}__history"] = (HISTORY, path if before.restored else past)
         if con.execute("FROM clashes LIMIT 1").fetchall():
             path = run.workspace.new_file("quality.clash", fusion.fusion.replace("#", "-"))
             con.execute(f"COPY (\n{clash_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
             files["quality.clash"] = (TABLES["quality.clash"][1], path)
             statements.append(("quality.clash", clash_sql(entity)))
-        surviving, placed, entities = con.execute(
+        erase = {}
+        if not fusion.whole:
+            con.execute(
+                f"COPY (SELECT DISTINCT _entity FROM old_member ORDER BY 1) TO {literal(str(place / 'erase.parquet'))} {PARQUET}"
+            )
+            looked_at = "SELECT _record FROM records UNION FROM gone ORDER BY 1"
+            con.execute(f"COPY ({looked_at}) TO {literal(str(place / 'records_at_hand.parquet'))} {PARQUET}")
+            erase = dict.fromkeys(outputs, ("_entity", place / "erase.parquet"))
+            erase["quality.clash"] = ("_record", place / "records_at_hand.parquet")
+        surviving, placed, made = con.execute(
             "SELECT (SELECT count(*) FROM records), (SELECT count(DISTINCT _record) FROM assigned), count(*) FROM chosen"
         ).fetchall()[0]
+        members = None if fusion.whole else moved_members(con, place)
     if surviving != placed:
         raise StageError(
             f"merge of {entity_id}: {surviving} records survive, {placed} stand in an entity. Nothing was committed."
@@ -114,21 +133,24 @@ def _merge(run: Run, entity: Entity) -> None:
         "stage": "merge",
         "rows_in": surviving,
         "rows_out": {"in_one_entity": placed},
-        "equation": f"{surviving} = {placed} in one of {entities} entities",
+        "equation": f"{surviving} = {placed} in one of {made} entities",
     }
     accepted = fusion.stages[0]["rows_in"]
-    keep(run.workspace, entity_id, number, journal, files[f"base.{entity_id}__member"][1])
+    moved = {"moved": members} if members else {"members": files[f"base.{entity_id}__member"][1]}
+    keep(run.workspace, entity_id, number, {**moved, "history": past, "changes": journal})
     commit(run.con, run.workspace, Commit(
         absent=("ledger.fusion", "fusion", fusion.fusion),
         files=files,
-        replace=frozenset(outputs),
-        delete={"quality.clash": ("entity", entity_id)},
+        replace=frozenset(outputs) if fusion.whole else frozenset(),
+        delete={"quality.clash": ("entity", entity_id)} if fusion.whole else {},
+        erase=erase,
         rows={
             "ledger.fusion": [{
                 "fusion": fusion.fusion, "entity": entity_id, "entity_hash": fusion.entity_hash,
                 "inputs_hash": fusion.inputs_hash, "inputs": json.dumps(fusion.inputs), "rows_in": accepted,
-                "rows_surviving": surviving, "entities": entities,
+                "rows_surviving": fusion.surviving, "entities": fusion.entities,
                 "model": json.dumps(fusion.model, ensure_ascii=False, default=str) if fusion.model else None,
+                "linking": json.dumps(fusion.linking, ensure_ascii=False) if fusion.linking else None,
             }],
             "ledger.stage": [{"subject": fusion.fusion, **s, "rows_out": json.dumps(s["rows_out"])} for s in (*fusion.stages, proof)],
             "ledger.statement": [
@@ -139,7 +161,7 @@ def _merge(run: Run, entity: Entity) -> None:
         },
     ))  # fmt: skip
     tidy(run.workspace, entity_id, number)
-    shutil.rmtree(place, ignore_errors=True)
+    settle(run, entity_id)
 
 
 def golden_columns(entity: Entity) -> Columns:

@@ -47,7 +47,7 @@ def upkeep(run: Run, habits: Habits = HABITS, tell: Callable[[Step], None] = lam
 
 def _verbs(run: Run, habits: Habits) -> Iterator[_Verb]:
     for name in lake.storage(run.con):
-        if name.split(".", 1)[0] in lake.LAYERS and name not in lake.LEFT:
+        if name.split(".", 1)[0] in lake.LAYERS:
             yield lambda name=name: lake.flush(run.con, run.workspace, name, habits)  # type: ignore[misc]
             yield lambda name=name: lake.compact(run.con, run.workspace, name, habits)  # type: ignore[misc]
     yield lambda: lake.expire(run.con, run.workspace, habits)

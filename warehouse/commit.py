@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from warehouse.lake import PARQUET, ensure_table, few_rows, literal, quoted, table
+from warehouse.lake import PARQUET, ensure_table, few_rows, literal, quoted, table, table_columns
 from warehouse.layout import Workspace, sync_file, sync_folder
 from warehouse.tables import TABLES, Columns
 
@@ -32,7 +32,8 @@ class Commit:
     `absent` is a (table, column, value) that must not be there yet: files have no keys, and registering one twice
     would double its rows. None where a second commit does no harm because of the next two. `replace` names tables whose
     rows go first (a golden table is rewritten whole); `delete` names the rows that go first, table -> (column, value)
-    (the scores of a day are made again).
+    (the scores of a day are made again); `erase` those whose column stands among the values of a Parquet file of one column,
+    table -> (column, file) (the golden records that a fusion makes again).
     """
 
     absent: tuple[str, str, str] | None
@@ -40,6 +41,7 @@ class Commit:
     rows: Mapping[str, Rows] = field(default_factory=dict)
     replace: frozenset[str] = frozenset()
     delete: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    erase: Mapping[str, tuple[str, Path]] = field(default_factory=dict)
 
 
 def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit) -> bool:
@@ -61,6 +63,10 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
             for name, (columns, _) in change.files.items():
                 if changed := _changed_types(con, existing[name], columns):
                     _retype(con, workspace, name, existing[name] | changed, keep=name not in change.replace)
+            for name, (column, path) in change.erase.items():
+                if table_columns(con, name):
+                    gone = f"SELECT * FROM read_parquet({literal(str(path))})"
+                    con.execute(f"DELETE FROM {table(name)} WHERE {quoted(column)} IN ({gone})")
             with few_rows(con):
                 for name, (column, value) in change.delete.items():
                     con.execute(f"DELETE FROM {table(name)} WHERE {quoted(column)} = ?", [value])

@@ -52,6 +52,11 @@ class Workspace:
         return self.root / "staging"
 
     @property
+    def index(self) -> Path:
+        """What linking remembers of each entity; made again where it is lost."""
+        return self.root / "index"
+
+    @property
     def scratch(self) -> Path:
         """Where DuckDB spills what does not fit into memory."""
         return self.root / "scratch"
@@ -86,9 +91,9 @@ class Workspace:
     def create(self) -> None:
         """Make the folders and the secret. A second call changes nothing."""
         open_to_people = (self.landing, self.outbox, self.reports, self.notices)
-        for folder in (*open_to_people, self.archive, self.lake_data, self.staging, self.scratch):
+        for folder in (*open_to_people, self.archive, self.lake_data, self.staging, self.index, self.scratch):
             folder.mkdir(parents=True, exist_ok=True)
-        for restricted in (self.archive, self.lake, self.staging, self.scratch):
+        for restricted in (self.archive, self.lake, self.staging, self.index, self.scratch):
             restricted.chmod(0o700)
         secret = self.root / "secrets" / "digest.key"
         if not secret.exists():

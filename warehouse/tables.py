@@ -89,6 +89,7 @@ TABLES: Mapping[str, tuple[str, Columns]] = {
             "rows_surviving": "BIGINT",
             "entities": "BIGINT",
             "model": "VARCHAR",
+            "linking": "VARCHAR",
         },
     ),
     "ledger.entity_change": (

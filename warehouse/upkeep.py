@@ -30,9 +30,6 @@ GATHERED = "starts_with(filename, 'ducklake_inlined_data_')"
 #: Layers in which a file holds what many batches or fusions wrote. `raw` and `std` keep one file per batch.
 LAYERS = ("ledger", "quality", "quarantine", "base")
 
-#: What is made again entity by entity stays in a file per entity, which goes whole.
-LEFT = ("quality.clash",)
-
 #: Files that are made one at a time. More would make the statement that names them slow to read.
 AT_ONCE = 1_000
 

@@ -15,9 +15,10 @@ from pipelines.changes import changes
 from pipelines.dedupe import dedupe
 from pipelines.errors import NotFound
 from pipelines.flow import fuse, intake
+from pipelines.golden import golden_sql
 from pipelines.merge import merge
 from pipelines.rebuild import rebuild
-from pipelines.run import Run
+from pipelines.run import Run, open_run
 from pipelines.trace import trace
 from pipelines.verify import verify
 from tests.support import Town, tables, town
@@ -268,3 +269,22 @@ def test_the_number_of_threads_changes_no_id(tmp_path: Path, monkeypatch: pytest
         played(street)
         found.append(json.dumps(street.place.tables()["ledger.entity_change"], default=str))
     assert found[0] == found[1]
+
+
+def test_golden_records_as_they_stood_after_each_fusion_also_in_a_rebuilt_warehouse(street: Street, tmp_path: Path) -> None:
+    def names(run: Run, as_of: int | datetime | None) -> list[str]:
+        return [str(r[0]) for r in run.con.execute(f"SELECT shop_name FROM ({golden_sql(run, 'shop', as_of)}) ORDER BY 1").fetchall()]
+
+    street.next(["R1,S1,甲店", "R2,S2,乙店"])
+    street.next(["R1,S1,甲店新名", "R2,S2,乙店"])
+    street.next(["R1,S1,甲店新名", "R3,S3,丙店"])
+    expected = {1: ["乙店", "甲店"], 2: ["乙店", "甲店新名"], 3: ["丙店", "甲店新名"], 0: []}
+    with street.run() as run:
+        for number, stood in expected.items():
+            assert names(run, number) == stood
+        assert names(run, None) == expected[3]
+        assert names(run, datetime.fromisoformat("2026-03-03T23:00:00+08:00")) == expected[2]
+        again = rebuild(run, tmp_path / "again")
+    with open_run(now=run.now, workspace=again.root, catalog=street.place.catalog) as new:
+        for number, stood in expected.items():
+            assert names(new, number) == stood

@@ -274,9 +274,9 @@ def test_two_equal_rows_among_few_are_matched(con: duckdb.DuckDBPyConnection) ->
 
 
 def test_a_value_everyone_has_does_not_explode_the_pairs(con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines import link_model
+    from pipelines import link_pairs
 
-    monkeypatch.setattr(link_model, "MOST_PAIRS", 3000)
+    monkeypatch.setattr(link_pairs, "MOST_PAIRS", 3000)
     rows = [(r[0], None, r[2], "1900-01-01", r[4]) for r in people(400)]  # 79,800 pairs share the birth date
     rows += [("x1", None, "欧阳文静", "1900-01-01", "13800138000"), ("x2", None, "欧阳文静", "1900-01-01", "13800138000")]
     draw(con, PERSON_COLUMNS, rows)
@@ -305,7 +305,7 @@ def test_what_ran_is_handed_over_and_nothing_else_is_left(
     assert set(after) - set(before) == {("main", "linked")}
     assert con.execute("SELECT current_schema()").fetchall() == [("main",)]
     assert result.model is not None
-    assert {c["output_column_name"] for c in result.model["comparisons"]} == {"person_name", "born_on", "phone"}
+    assert {c["output_column_name"] for c in result.model.settings["comparisons"]} == {"person_name", "born_on", "phone"}
     text = "\n".join(sql for _, sql in result.statements)
     assert "CREATE OR REPLACE TABLE" in text
     assert not any(str(row[2]) in text for row in people(120))  # no person's name in what is shown

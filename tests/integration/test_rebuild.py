@@ -41,11 +41,13 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Town:
 
 
 def comparable(found: Tables) -> Tables:
-    """Without fusions that a later one replaced, and without their numbers: a rebuild makes the last one only."""
+    """Without fusions that a later one replaced, and without their numbers: a rebuild makes the last one only, and makes it whole:
+    how it was done, and how many records were at hand, is another matter."""
     newest = {r["entity"]: r["fusion"] for r in sorted(found["ledger.fusion"], key=lambda r: int(r["fusion"].split("#")[1]))}
 
     def kept(row: dict[str, object], column: str) -> bool:
-        return "#" not in str(row[column]) or row[column] in newest.values()
+        fused = "#" in str(row[column])
+        return not fused or (row[column] in newest.values() and row.get("stage") != "merge" and "sql" not in row)
 
     for table, column in (("ledger.fusion", "fusion"), ("ledger.stage", "subject"), ("ledger.statement", "subject")):
         found[table] = [r | {column: str(r[column]).split("#")[0]} for r in found[table] if kept(r, column)]

@@ -58,9 +58,7 @@ def test_a_town_that_is_tended_after_every_run_has_the_tables_of_one_that_never_
         assert found[table] == rows, table
     with tended.run(SECOND) as run:
         assert verify(run) == []
-        own = {
-            name: kept for name, kept in storage(run.con).items() if name.split(".")[0] in verbs.LAYERS and name not in verbs.LEFT
-        }
+        own = {name: kept for name, kept in storage(run.con).items() if name.split(".")[0] in verbs.LAYERS}
         assert {name for name, kept in own.items() if kept.gathered or kept.dead or kept.files > 1 or kept.rows_deleted} == set()
         assert told(upkeep(run, EAGER)) == ["无需维护 · nothing to do"], "a second upkeep finds nothing to do"
 
