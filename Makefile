@@ -46,14 +46,16 @@ check: setup ## what reviewers ask for first: ruff, mypy --strict, the layers, t
 	$(BIN)/lint-imports
 	$(BIN)/dmp contract check
 
-accuracy: setup ## pairwise precision, recall and F1 of linking; public data where ../shared/data is at hand
+accuracy: setup ## precision, recall and F1 of linking; survivorship against two other rules; more where ../shared/data is at hand
 	$(BIN)/python -m benchmarks.accuracy
+	$(BIN)/python -m benchmarks.survivorship
 
-bench: setup ## wall time and peak memory beside a hand-written baseline, as ratios
+bench: setup ## wall time and peak memory beside a hand-written baseline or another tool, as ratios
 	$(BIN)/python -m benchmarks.intake
 	$(BIN)/python -m benchmarks.gate
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.small_files
+	$(BIN)/python -m benchmarks.linking
 
 format: setup ## format the code
 	$(BIN)/ruff check --fix .

@@ -6,17 +6,33 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 
-def measured(module: str, *arguments: str) -> tuple[float, float]:
-    """Seconds and MiB of `python -m module arguments`; ends the benchmark where it fails."""
+@dataclass(frozen=True)
+class Spent:
+    """Seconds on the clock and of the processors, and the most memory held at once, in MiB."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+def spent(module: str, *arguments: str) -> Spent:
+    """What `python -m module arguments` took; ends the benchmark where it fails."""
     started = time.perf_counter()
     child = subprocess.Popen([sys.executable, "-m", module, *arguments])
     _, status, usage = os.wait4(child.pid, 0)
     wall = time.perf_counter() - started
     if status:
         raise SystemExit(f"python -m {module} {' '.join(arguments)} failed")
-    return wall, usage.ru_maxrss / 1024
+    return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def measured(module: str, *arguments: str) -> tuple[float, float]:
+    """Seconds and MiB of `python -m module arguments`; ends the benchmark where it fails."""
+    took = spent(module, *arguments)
+    return took.wall, took.peak
 
 
 def table(found: dict[str, tuple[float, float]]) -> None:

@@ -71,14 +71,18 @@ class DecisionFile(Model):
 
 def together(decisions: Sequence[Decision]) -> dict[str, str]:
     """Record -> the smallest record that it is one with, for all that a `must_link` names, chains followed."""
-    first: dict[str, str] = {}
+    parent: dict[str, str] = {}
+
+    def first(record: str) -> str:
+        while (above := parent.setdefault(record, record)) != record:
+            parent[record] = record = parent[above]
+        return record
+
     for decision in decisions:
-        groups = {first.get(r, r) for r in decision.must_link}
-        if groups:
-            smallest = min(groups)
-            first |= dict.fromkeys(decision.must_link, smallest)
-            first = {r: smallest if g in groups else g for r, g in first.items()}
-    return first
+        groups = {first(r) for r in decision.must_link}
+        for group in groups:
+            parent[group] = min(groups)
+    return {record: first(record) for record in parent}
 
 
 def load_decisions(path: Path) -> tuple[Decision, ...]:

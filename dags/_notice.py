@@ -31,6 +31,14 @@ class BatchHeld(AirflowFailException):
         self.en = "; ".join(f"{h['batch']}: {h['en']}" for h in held)
 
 
+class AnswerRefused(AirflowFailException):
+    """An answer about a doubt that cannot be taken. Never retried: it would be the same answer."""
+
+    def __init__(self, zh: str, en: str) -> None:
+        super().__init__(f"{zh} / {en}")
+        self.zh, self.en = zh, en
+
+
 def notify(context: Mapping[str, Any]) -> None:
     """Write the notice of the failed task in `context`. A notice that cannot be written is logged, never raised."""
     try:
@@ -98,6 +106,12 @@ def _explain(problem: object, dag_id: str) -> tuple[str, str, str]:
             "held",
             f"批次被拦下，未入库，请部门改正后重新报送。{problem.zh}",
             f"Held, not in the warehouse; the department mends the file and sends it again. {problem.en}",
+        )
+    if isinstance(problem, AnswerRefused):
+        return (
+            "review",
+            f"人工判定未被采纳，疑问仍待判定，下次再问：{problem.zh}",
+            f"An answer about a doubt was not taken; it stays open and is asked again: {problem.en}",
         )
     if kind == "CatalogError":
         return (

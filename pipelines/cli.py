@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from pipelines.review_cli import app as review_app
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,6 +29,7 @@ contract_app = typer.Typer(no_args_is_help=True, help="Scaffold and check contra
 model_app = typer.Typer(no_args_is_help=True, help="The models by which records without a common number are linked.")
 app.add_typer(contract_app, name="contract")
 app.add_typer(model_app, name="model")
+app.add_typer(review_app, name="review")
 
 Now = Annotated[str | None, typer.Option("--now", help="Act as at this instant, as in 2026-03-02T08:30:00+08:00.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
@@ -188,48 +191,21 @@ def trace(
     entity: Annotated[str, typer.Argument(help="Entity, such as legal_entity.")],
     id_: Annotated[str, typer.Argument(metavar="ID", help="Id of the golden record (its beginning will do), or an identifier.")],
     reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
+    lang: Annotated[str, typer.Option(help="zh or en.")] = "zh",
     json_: Json = False,
 ) -> None:
-    """A golden record, field by field: file, sheet, row, and why this value."""
+    """A golden record in words: who says each value, in which cell and since when, who says otherwise, and why each row belongs here."""
     from dataclasses import asdict
 
     from pipelines.trace import trace as trace_record
+    from pipelines.trace_words import told
 
     with _run() as run:
         found = trace_record(run, entity, id_, reveal=reveal)
     if json_:
         _say(asdict(found))
-        return
-    for c in found.redirected:
-        print(f"{c.entity_id} is merged into {c.other} since fusion {c.number}: {c.en} {c.zh}")
-    print(f"{found.entity} {found.entity_id}")
-    for f in found.fields:
-        print(f"  {f.attribute} = {f.value}   [{f.status}, {f.values_seen} value(s) seen]")
-        place = f"{f.file_name}, " + (f"sheet {f.sheet}, " if f.sheet else "") + f"row {f.row}"
-        sent = f", column {f.header}, sent as {f.as_sent!r}" if f.header else ""
-        print(f"      {f.source}: {place}{sent}")
-        if f.mended_in:
-            print(f"      mended in {f.mended_in[0]}, row {f.mended_in[1]}")
-        print(f"      sha256 {f.sha256[:16]}, arrived {f.arrived_at.isoformat(timespec='seconds')}")
-    print("rows that stand in this record:")
-    for m in found.members:
-        place = f"{m.file_name}, " + (f"sheet {m.sheet}, " if m.sheet else "") + f"row {m.row}"
-        place += "".join(f", mended in {name} row {row}" for name, row in m.mended_in)
-        how = (
-            f"same {m.identifier}"
-            if m.identifier
-            else {"alone": "alone", "matched": "matched by likeness", "decided": "decided by people"}.get(m.link, m.link)
-        )
-        probability = "" if m.probability is None else f", probability {m.probability:.4f}"
-        print(f"  {m.source}: {place}   [{how}{probability}]\n      record {m.record}")
-    if found.clashes:
-        print("kept apart from:")
-    for k in found.clashes:
-        print(f"  {k.other_entity}\n      {k.file_name}: {k.en}\n      {k.zh}")
-    print("what became of it:")
-    for c in found.history:
-        whose = "" if c.entity_id == found.entity_id else f"{c.entity_id[:12]} "
-        print(f"  fusion {c.number}, {c.recorded_at.isoformat(timespec='seconds')}: {whose}{c.change}: {c.en} {c.zh}")
+    else:
+        print(told(found, lang), end="")
 
 
 @app.command("changes")
@@ -254,6 +230,35 @@ def changes_(
         to = f" {'->' if c.change == 'merged' else '<-'} {c.other}" if c.other else ""
         print(f"{c.number}  {c.recorded_at.isoformat(timespec='seconds')}  {c.entity_id}  {c.change}{to}: {c.en} {c.zh}")
     print(f"{len(found.changes)} changes; next time: dmp changes {entity} --since {found.upto}")
+
+
+@app.command("contradictions")
+def contradictions_(
+    entity: Annotated[str, typer.Argument(help="Entity, such as legal_entity.")],
+    department: Annotated[str | None, typer.Option(help="Only what this department should mend, or lost.")] = None,
+    out: Annotated[str | None, typer.Option(help="Write all of them as CSV into this file; - is standard output.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Rows of each department on the screen, oldest first.")] = 5,
+    reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
+    lang: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+    json_: Json = False,
+) -> None:
+    """Where departments differ about golden records: who says what since when, who is believed, and who should mend it."""
+    from dataclasses import asdict
+
+    from pipelines.contradiction_pages import told
+    from pipelines.contradictions import contradictions, write_contradictions
+
+    with _run() as run:
+        if out:
+            count = write_contradictions(run, entity, out, department, reveal=reveal)
+            print(f"{count} rows written to {out}", file=sys.stderr)
+            return
+        found = contradictions(run, entity, department, limit, reveal=reveal)
+        if json_:
+            _say(asdict(found))
+            return
+        for line in told(run, found, lang):
+            print(line)
 
 
 @app.command("rows")
@@ -295,7 +300,7 @@ def _show_rows(run: Run, sql: str, csv: str | None, limit: int | None) -> None:
     from pipelines.current import write_csv
 
     if csv:
-        write_csv(run, sql, csv, limit)
+        write_csv(run.con, sql, csv, limit)
         return
     found = run.con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
     names, rows = [d[0] for d in found.description or ()], found.fetchall()

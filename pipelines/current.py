@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
+
 from catalog.contract import Contract
 from pipelines.errors import NotFound
 from pipelines.formula import harmless_sql
@@ -121,18 +123,18 @@ def _shown(contract: Contract, name: str, reveal: bool) -> str:
     return f"{masked_sql(f'CAST({quoted(name)} AS VARCHAR)')} AS {quoted(name)}"
 
 
-def write_csv(run: Run, sql: str, out: str, limit: int | None = None) -> None:
-    """Write the rows of `sql` as CSV in UTF-8 into the file `out`, whole or not at all; `-` is standard output.
+def write_csv(con: duckdb.DuckDBPyConnection, sql: str, out: str, limit: int | None = None) -> None:
+    """Write the rows of `sql` on `con` as CSV in UTF-8 into the file `out`, whole or not at all; `-` is standard output.
 
     A text that a spreadsheet program would run as a formula is preceded by an apostrophe.
     """
     if limit is not None:
         sql += f"\nLIMIT {limit}"
-    columns = run.con.execute(f"DESCRIBE {sql}").fetchall()
+    columns = con.execute(f"DESCRIBE {sql}").fetchall()
     shown = [
         f"{harmless_sql(quoted(name))} AS {quoted(name)}" if kind == "VARCHAR" else quoted(name) for name, kind, *_ in columns
     ]
     part = Path("/dev/stdout") if out == "-" else Path(out).with_name(f".{Path(out).name}.part")
-    run.con.execute(f"COPY (SELECT {', '.join(shown)} FROM (\n{sql}\n)) TO {literal(str(part))} (FORMAT csv, HEADER)")
+    con.execute(f"COPY (SELECT {', '.join(shown)} FROM (\n{sql}\n)) TO {literal(str(part))} (FORMAT csv, HEADER)")
     if out != "-":
         part.replace(out)

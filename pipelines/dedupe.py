@@ -21,6 +21,7 @@ from pipelines.current import batches_sql, deletes_sql, merges_by_key, order_sql
 from pipelines.errors import NotFound, prove
 from pipelines.link import Since, link, looked_at
 from pipelines.link_index import Mark, rules_digest
+from pipelines.review_journal import obeyed
 from pipelines.run import Run
 from warehouse.lake import PARQUET, attach, literal, quoted, table, table_columns
 from warehouse.layout import Workspace, write_atomically
@@ -62,9 +63,9 @@ def dedupe(run: Run, entity_id: str) -> bool:
     """Link the current rows of every source of an entity. False: nothing changed since the last fusion.
 
     Reads    std.<source> of the batches in force (a source without a new batch keeps its last good data)
-    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet, clashes.parquet, gone.parquet
+    Writes   staging/fusion__<entity>/records.parquet, clusters.parquet, clashes.parquet, doubts.parquet, gone.parquet
     Grain    records: one per surviving row; clusters: one per record; clashes: one per record and identifier in dispute;
-             gone: `_record` of those that survive no more. Where an index fits (`pipelines.link_index`), only those that hang
+             doubts: one per pair of records that a person should look at; gone: `_record` of those that survive no more. Where an index fits (`pipelines.link_index`), only those that hang
              together with what changed: what is left out stays as it is
     Rows     accepted = surviving + superseded
     Again    the same inputs give the same clusters, in whatever order they arrived
@@ -81,10 +82,10 @@ def _dedupe(run: Run, entity: Entity) -> bool:
     inputs = _inputs(run, entity)
     if not inputs:
         return False
-    decisions = run.catalog.decisions.get(entity.id, ())
+    decisions = obeyed(run, entity.id)
     decided = [d.model_dump(mode="json", include={"must_link", "cannot_link"}) for d in decisions]
     last, number = last_fusion(run, entity.id)
-    if last == _inputs_hash(entity, decided, inputs, version := models.newest(run.workspace, entity.id)):
+    if last == _inputs_hash(entity, decided, inputs, version := models.in_force(run.workspace, entity)):
         return False
     shutil.rmtree(place, ignore_errors=True)  # a killed run may have left files of other inputs
     place.mkdir(parents=True)
@@ -92,13 +93,26 @@ def _dedupe(run: Run, entity: Entity) -> bool:
         sql = _open(run, con, entity, inputs)
         pinned = models.folder(run.workspace, entity.id, version) if version and entity.match else None
         mark = Mark(
-            number, rules_digest(entity.hash, version), {s: hashlib.sha256(t.encode()).hexdigest() for s, t in sql.items()}
+            number,
+            rules_digest(entity.hash, version, models.looks_digest(entity)),
+            {s: hashlib.sha256(t.encode()).hexdigest() for s, t in sql.items()},
         )
         known = link_index.attach(con, run.workspace, entity.id, mark) if pinned or not entity.match else None
         if known:
             sql = _changes(run, con, entity, inputs, known)
             since = Since(known, "gone", "moved")
-            linked = link(con, entity, "changed", "clusters", "clashes", decisions, pinned=pinned, since=since, delta="delta")
+            linked = link(
+                con,
+                entity,
+                "changed",
+                "clusters",
+                "clashes",
+                decisions,
+                doubts="doubts",
+                pinned=pinned,
+                since=since,
+                delta="delta",
+            )
             con.execute(
                 f"CREATE TABLE records AS FROM written UNION ALL BY NAME SELECT * EXCLUDE (_id) FROM {known}.record WHERE _record IN "
                 "(SELECT _record FROM delta_number) AND _record NOT IN (SELECT _record FROM written)"
@@ -113,13 +127,21 @@ SELECT (SELECT count(*) FROM {known}.record) - (SELECT count(*) FROM delta_gone)
         else:
             con.execute("CREATE TABLE records AS\n" + "\nUNION ALL\n".join(sql.values()))
             con.execute("CREATE TABLE gone (_record VARCHAR); CREATE VIEW written AS FROM records")
-            keep = models.folder(run.workspace, entity.id, 1) if not version else None
-            linked = link(con, entity, "records", "clusters", "clashes", decisions, pinned=pinned, keep=keep, delta="delta")
-            version = models.newest(run.workspace, entity.id)
-            mark = replace(mark, rules=rules_digest(entity.hash, version))
+            keep = models.folder(run.workspace, entity.id, models.newest(run.workspace, entity.id) + 1) if not version else None
+            linked = link(
+                con, entity, "records", "clusters", "clashes", decisions, pinned=pinned, keep=keep, doubts="doubts", delta="delta"
+            )
+            version = models.in_force(run.workspace, entity)
+            mark = replace(mark, rules=rules_digest(entity.hash, version, models.looks_digest(entity)))
             surviving = _count(con, "records")
             entities = con.execute("SELECT count(DISTINCT _cluster) FROM clusters").fetchall()[0][0]
-        for name, order in (("records", "_record"), ("clusters", "_record"), ("clashes", "ALL"), ("gone", "_record")):
+        for name, order in (
+            ("records", "_record"),
+            ("clusters", "_record"),
+            ("clashes", "ALL"),
+            ("doubts", "ALL"),
+            ("gone", "_record"),
+        ):
             con.execute(f"COPY (FROM {name} ORDER BY {order}) TO {literal(str(place / f'{name}.parquet'))} {PARQUET}")
         if version or not entity.match:
             read = [(i.source, i.batch) for i in inputs]

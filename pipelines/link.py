@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from catalog.decision import Decision, together
 from catalog.entity import Entity, Identifier
-from pipelines import link_clash, link_groups, link_model, link_pairs
+from pipelines import link_clash, link_doubts, link_groups, link_model, link_pairs
 from pipelines.link_kinds import Look, looks
 from pipelines.link_model import Figures, Model
 from pipelines.link_script import Script
@@ -68,6 +68,7 @@ def link(
     clashes: str | None = None,
     decisions: Sequence[Decision] = (),
     *,
+    doubts: str | None = None,
     pinned: Path | None = None,
     keep: Path | None = None,
     pin_at: int | None = None,
@@ -84,6 +85,7 @@ def link(
              clashes, replaced, if given: one row per record and identifier value on which records contradict each other
              (`pipelines.link_clash`): `_record`, `_identifier`, `_clash` (the smallest record of the value), `_other` (a record
              it is kept apart from), `_unclear` (it contradicts none of them, and no more can be told)
+             doubts, replaced, if given: one row per pair of records that a person should look at (`pipelines.link_doubts`)
              `<delta>_number`, `_key`, `_pair`, `_place`, `_subject`, `_compared`, `_gone`, if a prefix is given: what `pipelines.link_index` is to know next time
     Obeys    decisions: what they must link is one whatever else is known, what they cannot link is never one. Those they name that are
              not among the records are passed over
@@ -139,6 +141,8 @@ def link(
             PIN_AT if pin_at is None else pin_at,
         )
         model, figures = _link(work, delta is not None)
+        if doubts:
+            link_doubts.find(script, entity.match.threshold if entity.match else None, decisions, since.index if since else None)
         con.execute(f"USE {quoted(database, schema)}")
         script.run(
             "clusters",
@@ -165,6 +169,8 @@ FROM {scratch}.clashed c JOIN {scratch}.all_records r USING (_n)
 JOIN {scratch}.all_records first ON first._n = c.first JOIN {scratch}.all_records other ON other._n = c.other
 ORDER BY ALL""",
             )
+        if doubts:
+            script.run("doubts", f"CREATE OR REPLACE TABLE {quoted(doubts)} AS FROM {scratch}.doubted ORDER BY ALL")
         for name in DELTA if delta else ():
             con.execute(f"CREATE OR REPLACE TABLE {quoted(f'{delta}_{name}')} AS FROM {scratch}.delta_{name}")
         return Links(out, tuple(script.statements), model, figures)

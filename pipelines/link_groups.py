@@ -16,8 +16,14 @@ Shares = npt.NDArray[np.float64]
 #: Measured on Chicago's nine lists, FEBRL 1-3 and fake_1000: 0.1 lets chains through, 0.5 tears rows with several typing errors.
 MEAN_LIKENESS = 0.3
 
+#: The same as a distance: how far the members of two groups may be from each other on average.
+FARTHEST = 1 - MEAN_LIKENESS
+
 #: More records than this hanging together by likeness are examined only after asking for ever higher probabilities.
 LARGEST_EXAMINED = 2000
+
+#: So many pairs of nodes are held in memory while components are examined.
+PAIRS_AT_ONCE = 4_000_000
 
 
 def connected(size: int, left: Numbers, right: Numbers) -> Numbers:
@@ -33,8 +39,9 @@ def connected(size: int, left: Numbers, right: Numbers) -> Numbers:
 def _smallest_member(label: Numbers) -> Numbers:
     if not len(label):
         return label
-    smallest = np.full(int(label.max()) + 1, len(label), dtype=np.int64)
-    np.minimum.at(smallest, label, np.arange(len(label), dtype=np.int64))
+    place = np.arange(len(label) - 1, -1, -1, dtype=np.int64)
+    smallest = np.zeros(int(label.max()) + 1, dtype=np.int64)
+    smallest[label[::-1]] = place  # of a repeated label the last one written stays
     return smallest[label]
 
 
@@ -167,8 +174,7 @@ def by_identifier(
         code = _by_side(place, given, group, disputes)
         told_apart.append(code)
         held = np.flatnonzero(code >= 0)
-        pairs = np.unique(np.stack([group[held], code[held]], axis=1), axis=0)
-        groups, values = pairs[:, 0], pairs[:, 1] if len(pairs) else pairs[:, 0]
+        groups, values = _different(group[held], code[held])
         carries = [_any(group, stronger >= 0, size) for stronger in told_apart[:place]]
         weak_only = ~np.any(carries, axis=0) if carries else np.ones(size, dtype=bool)
         clean = _clean(values, groups, carries)
@@ -184,9 +190,8 @@ def by_identifier(
         if len(groups):
             # who was joined by this very identifier: another record of the new group holds the same value
             new_group = bridged[group]
-            same = np.stack([new_group[held], code[held]], axis=1)
-            _, inverse, count = np.unique(same, axis=0, return_inverse=True, return_counts=True)
-            joined = held[count[inverse.reshape(-1)] > 1]
+            _, inverse, count = np.unique(_packed(new_group[held], code[held]), return_inverse=True, return_counts=True)
+            joined = held[count[inverse] > 1]
             by[joined] = np.where(by[joined] < 0, place, by[joined])
             group = new_group
     return Identified(group, by, tuple(clashes), tuple(told_apart))
@@ -214,19 +219,35 @@ def _clean(key: Numbers, groups: Numbers, carries: Sequence[npt.NDArray[np.bool_
     """Per key: whether at most one of its groups carries each stronger identifier."""
     if not len(key):
         return np.ones(1, dtype=bool)
-    pairs = np.unique(np.stack([key, groups], axis=1), axis=0)
     clean = np.ones(int(key.max()) + 1, dtype=bool)
-    for carrying in carries:
-        clean &= np.bincount(pairs[:, 0], weights=carrying[pairs[:, 1]], minlength=len(clean)) <= 1
+    if carries:
+        keys, held = _different(key, groups)
+        for carrying in carries:
+            clean &= np.bincount(keys[carrying[held]], minlength=len(clean)) <= 1
     return clean
+
+
+def _packed(major: Numbers, minor: Numbers) -> Numbers:
+    """Two numbers as one, in the same order."""
+    return major * (int(minor.max(initial=0)) + 1) + minor
+
+
+def _different(major: Numbers, minor: Numbers) -> tuple[Numbers, Numbers]:
+    """Each pair once, in order."""
+    width = int(minor.max(initial=0)) + 1
+    once = np.unique(_packed(major, minor))
+    return once // width, once % width
 
 
 def _bridge(size: int, groups: Numbers, values: Numbers) -> Numbers:
     """Groups that share a value, as the smallest group of each component (identity where nothing is shared)."""
-    if not len(groups):
-        return np.arange(size, dtype=np.int64)
-    width = int(values.max()) + 1
-    return connected(size + width, groups, values + size)[:size]
+    result = np.arange(size, dtype=np.int64)
+    if len(groups):
+        shared = np.bincount(values)[values] > 1  # most values stand in one group
+        nodes, group = np.unique(groups[shared], return_inverse=True)
+        kept, value = np.unique(values[shared], return_inverse=True)
+        result[nodes] = nodes[connected(len(nodes) + len(kept), group, value + len(nodes))[: len(nodes)]]
+    return result
 
 
 def by_likeness(
@@ -245,107 +266,194 @@ def by_likeness(
     are examined together and joined by average linkage, so that one lucky pair does not chain two entities.
     Returns the smallest record of each record's group, and how many records were left apart unexamined.
     """
-    nodes, node = np.unique(group, return_inverse=True)
-    node = node.reshape(-1).astype(np.int64)
-    a, b, p = _between_nodes(node[left], node[right], likeness)
-    near = p >= threshold
-    component = connected(len(nodes), a[near], b[near])
-    unexamined = 0
-    for step in range(1, 7):
-        crowded = np.bincount(component, minlength=len(nodes))[component] > LARGEST_EXAMINED
-        if not crowded.any():
-            break
-        near &= ~crowded[a] | (p >= 1 - (1 - threshold) / 10**step)
-        component = connected(len(nodes), a[near], b[near])
-    crowded = np.bincount(component, minlength=len(nodes))[component] > LARGEST_EXAMINED
-    if crowded.any():
-        component[crowded] = np.flatnonzero(crowded)
-        unexamined = int(crowded[node].sum())
+    pairs = _between(group[left], group[right], likeness)
+    nodes = np.unique(np.concatenate([side[pairs.p >= threshold] for side in (pairs.a, pairs.b)]))
+    if not len(nodes):
+        return group, 0
+    place = np.full(len(group), -1, dtype=np.int64)  # of a group that is near another one, among all such
+    place[nodes] = np.arange(len(nodes))
+    node = place[group]
+    pairs = pairs.renumbered(place)
+    component, crowded = _components(len(nodes), pairs, threshold)
+    pairs = pairs.where(component[pairs.a] == component[pairs.b])
 
-    inside = component[a] == component[b]
-    a, b, p = a[inside], b[inside], p[inside]
-    order = np.lexsort((b, a, component[a]))
-    a, b, p = a[order], b[order], p[order]
-    members = np.lexsort((np.arange(len(nodes)), component))
     sizes = np.bincount(component, minlength=len(nodes))
-    first_member = np.concatenate([[0], np.cumsum(sizes)])
-    first_pair = np.searchsorted(component[a], np.arange(len(nodes) + 1))
-    like = np.bincount(component[a], weights=p >= MEAN_LIKENESS, minlength=len(nodes))
+    like = np.bincount(component[pairs.a], weights=pairs.p >= MEAN_LIKENESS, minlength=len(nodes))
     carriers = np.zeros(len(nodes), dtype=np.int64)
     for code in codes:
-        carrying = np.unique(node[code >= 0])
+        carrying = np.zeros(len(nodes), dtype=bool)
+        carrying[node[(code >= 0) & (node >= 0)]] = True
         carriers = np.maximum(carriers, np.bincount(component[carrying], minlength=len(nodes)))
-    label = component.copy()
-    forbidden = _places(nodes, apart)
+    forbidden = _forbidden(place, apart)
     # complete and without two carriers of one identifier: nothing to decide
     doubtful = (sizes > 1) & ((like < sizes * (sizes - 1) / 2) | (carriers > 1))
-    doubtful[[component[x] for x, others in forbidden.items() if any(component[x] == component[y] for y in others)]] = True
-    held = [_held(node, code, doubtful[component[node]]) for code in codes]
-    for c in np.flatnonzero(doubtful):
-        mine = members[first_member[c] : first_member[c + 1]]
-        pairs = slice(first_pair[c], first_pair[c + 1])
-        label[mine] = mine[_average_linkage(mine, a[pairs], b[pairs], p[pairs], held, forbidden)]
-    return _smallest_member(label[node]), unexamined
+    doubtful[component[forbidden.a[component[forbidden.a] == component[forbidden.b]]]] = True
+    within = doubtful[component]
+    known = node >= 0
+    known[known] = within[node[known]]
+    held = [_Held.of(len(nodes), node[wanted], code[wanted]) for code in codes for wanted in (known & (code >= 0),)]
+    examined = _Examined.of(pairs, forbidden, held, len(nodes))
+    members = np.flatnonzero(within)
+    members = members[np.argsort(component[members], kind="stable")]
+    label = _labels(component, members, sizes, examined)
+    result = group.copy()
+    joined = node >= 0
+    result[joined] = nodes[_smallest_member(label)[node[joined]]]
+    return result, int(crowded[node[joined]].sum())
 
 
-def _between_nodes(a: Numbers, b: Numbers, p: Shares) -> tuple[Numbers, Numbers, Shares]:
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of nodes, `a` before `b`, each once, in order, with how alike they are."""
+
+    a: Numbers
+    b: Numbers
+    p: Shares
+
+    def where(self, wanted: npt.NDArray[np.bool_]) -> _Pairs:
+        return _Pairs(self.a[wanted], self.b[wanted], self.p[wanted])
+
+    def renumbered(self, place: Numbers) -> _Pairs:
+        """With the place of each node, which keeps their order; without the pairs of nodes that have none (-1)."""
+        kept = self.where((place[self.a] >= 0) & (place[self.b] >= 0))
+        return _Pairs(place[kept.a], place[kept.b], kept.p)
+
+
+def _between(a: Numbers, b: Numbers, p: Shares) -> _Pairs:
     """The best pair between each two nodes."""
     a, b = np.minimum(a, b), np.maximum(a, b)
-    order = np.lexsort((-p, b, a))
+    order = np.lexsort((-p, _packed(a, b)))
     a, b, p = a[order], b[order], p[order]
     keep = np.ones(len(a), dtype=bool)
     keep[1:] = (a[1:] != a[:-1]) | (b[1:] != b[:-1])
-    keep &= a != b
-    return a[keep], b[keep], p[keep]
+    return _Pairs(a, b, p).where(keep & (a != b))
 
 
-def _held(node: Numbers, code: Numbers, wanted: npt.NDArray[np.bool_]) -> dict[int, set[int]]:
-    """The values of one identifier that the records of each node carry, where `wanted`."""
-    result: dict[int, set[int]] = {}
-    for record in np.flatnonzero(wanted & (code >= 0)):
-        result.setdefault(int(node[record]), set()).add(int(code[record]))
-    return result
+def _forbidden(place: Numbers, apart: Sequence[tuple[int, int]]) -> _Pairs:
+    pairs = np.asarray(apart, dtype=np.int64).reshape(-1, 2)
+    return _between(pairs[:, 0], pairs[:, 1], np.zeros(len(pairs))).renumbered(place)
 
 
-def _places(nodes: Numbers, apart: Sequence[tuple[int, int]]) -> dict[int, set[int]]:
-    """Of each node of `apart` those that it may never stand with."""
-    result: dict[int, set[int]] = {}
-    if apart:
-        for x, y in np.searchsorted(nodes, np.asarray(apart, dtype=np.int64)).tolist():
-            result.setdefault(x, set()).add(y)
-            result.setdefault(y, set()).add(x)
-    return result
+def _components(size: int, pairs: _Pairs, threshold: float) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """What hangs together by near pairs, as the smallest node of each component, and which nodes are in a crowd too large to examine:
+    each of those is a component by itself."""
+    near = pairs.p >= threshold
+    component = connected(size, pairs.a[near], pairs.b[near])
+    for step in range(1, 7):
+        crowded = np.bincount(component, minlength=size)[component] > LARGEST_EXAMINED
+        if not crowded.any():
+            break
+        near &= ~crowded[pairs.a] | (pairs.p >= 1 - (1 - threshold) / 10**step)
+        component = connected(size, pairs.a[near], pairs.b[near])
+    crowded = np.bincount(component, minlength=size)[component] > LARGEST_EXAMINED
+    component[crowded] = np.flatnonzero(crowded)
+    return component, crowded
 
 
-def _average_linkage(
-    mine: Numbers,
-    a: Numbers,
-    b: Numbers,
-    p: Shares,
-    held: Sequence[dict[int, set[int]]],
-    forbidden: Mapping[int, set[int]],
-) -> Numbers:
-    """For each of `mine` (sorted), the place in `mine` of the first member of its group."""
+@dataclass(frozen=True)
+class _Held:
+    """The values of one identifier that the records of each node carry: those of node n are `values[first[n]:first[n + 1]]`."""
+
+    first: Numbers
+    values: Numbers
+    keys: Numbers  # node and value as one number, ascending
+    width: int
+
+    @classmethod
+    def of(cls, size: int, node: Numbers, code: Numbers) -> _Held:
+        width = int(code.max(initial=0)) + 1
+        keys = np.unique(node * width + code)
+        return cls(np.searchsorted(keys // width, np.arange(size + 1)), keys % width, keys, width)
+
+    def carried(self, x: Numbers) -> npt.NDArray[np.bool_]:
+        return self.first[x] < self.first[x + 1]
+
+    def share(self, x: Numbers, y: Numbers) -> npt.NDArray[np.bool_]:
+        """Whether the nodes have a value in common, pair by pair."""
+        count = self.first[x + 1] - self.first[x]
+        pair = np.repeat(np.arange(len(x)), count)
+        nth = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
+        wanted = y[pair] * self.width + self.values[self.first[x[pair]] + nth]
+        result = np.zeros(len(x), dtype=bool)
+        result[pair[_found(self.keys, wanted)[1]]] = True
+        return result
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """How far nodes are from each other: 1 less the match probability, and out of reach where they may not be one."""
+
+    compared: Numbers  # pairs of nodes as one number each, ascending
+    likeness: Shares
+    forbidden: Numbers  # the same of those that may not be one
+    held: Sequence[_Held]
+    nodes: int
+
+    @classmethod
+    def of(cls, pairs: _Pairs, forbidden: _Pairs, held: Sequence[_Held], nodes: int) -> _Examined:
+        return cls(pairs.a * nodes + pairs.b, pairs.p, forbidden.a * nodes + forbidden.b, held, nodes)
+
+    def distance(self, x: Numbers, y: Numbers, members: int) -> Shares:
+        """Of each two nodes (`x` before `y`) that stand in one component of so many members."""
+        key = x * self.nodes + y
+        at, compared = _found(self.compared, key)
+        result = np.ones(len(x))
+        result[compared] = 1 - self.likeness[at[compared]]
+        _, apart = _found(self.forbidden, key)
+        undecided = np.ones(len(x), dtype=bool)
+        for held in self.held:
+            both = np.flatnonzero(undecided & held.carried(x) & held.carried(y))
+            apart[both] |= ~held.share(x[both], y[both])
+            undecided[both] = False
+        result[apart] = 10.0 * members**2  # one such pair keeps the average of any two groups above the limit
+        return result
+
+
+def _found(keys: Numbers, wanted: Numbers) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Where in `keys` (ascending) each stands, and whether it does."""
+    if not len(keys):
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return at, keys[at] == wanted
+
+
+def _labels(component: Numbers, members: Numbers, sizes: Numbers, examined: _Examined) -> Numbers:
+    """Of each node the first one of its group. `members` are the nodes to look at, component by component.
+
+    Components of one size are looked at together, so many that their pairs fit into memory.
+    """
+    label = component.copy()
+    size = sizes[component[members]]
+    for few in np.unique(size).tolist():
+        same = members[size == few].reshape(-1, few)
+        for nodes in np.array_split(same, -(-same.size * few // PAIRS_AT_ONCE)):
+            label[nodes] = np.take_along_axis(nodes, _average_linkage(nodes, examined), axis=1)
+    return label
+
+
+def _average_linkage(nodes: Numbers, examined: _Examined) -> Numbers:
+    """For each of `nodes` (one component a row, ascending), the place in its row of the first member of its group."""
+    few = nodes.shape[1]
+    i, j = np.triu_indices(few, 1)
+    distance = examined.distance(nodes[:, i].ravel(), nodes[:, j].ravel(), few).reshape(len(nodes), -1)
+    return _of_two_or_three(distance) if few <= 3 else np.stack([_of_many(row) for row in distance])
+
+
+def _of_many(distance: Shares) -> Numbers:
     from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
 
-    distance = np.ones((len(mine), len(mine)))
-    i, j = np.searchsorted(mine, a), np.searchsorted(mine, b)
-    distance[i, j] = distance[j, i] = 1 - p
-    apart = 10.0 * len(mine) ** 2  # one such pair keeps the average of any two groups above the limit
-    undecided = np.ones_like(distance, dtype=bool)
-    for values in held:
-        carrying = [k for k, m in enumerate(mine.tolist()) if m in values]
-        for x, k in enumerate(carrying):
-            for other in carrying[x + 1 :]:
-                if undecided[k, other] and not values[int(mine[k])] & values[int(mine[other])]:
-                    distance[k, other] = distance[other, k] = apart
-                undecided[k, other] = False
-    place = {m: k for k, m in enumerate(mine.tolist())}
-    for m, k in place.items():
-        for other in forbidden.get(m, ()):
-            if other in place:
-                distance[k, place[other]] = distance[place[other], k] = apart
-    np.fill_diagonal(distance, 0)
-    tree = linkage(squareform(distance, checks=False), "average")
-    return _smallest_member(np.asarray(fcluster(tree, 1 - MEAN_LIKENESS, "distance"), dtype=np.int64))
+    return _smallest_member(np.asarray(fcluster(linkage(distance, "average"), FARTHEST, "distance"), dtype=np.int64))
+
+
+def _of_two_or_three(distance: Shares) -> Numbers:
+    """The same as `_of_many` for many at once, a row each of one distance or three; they are most by far."""
+    rows = np.arange(len(distance))
+    nearest = distance.argmin(axis=1)  # of equally near pairs the first
+    near = distance[rows, nearest] <= FARTHEST
+    first = np.tile(np.arange(2 if distance.shape[1] == 1 else 3), (len(distance), 1))
+    smaller, larger = np.array([[0, 1], [0, 2], [1, 2]])[nearest[near]].T
+    first[rows[near], larger] = smaller
+    if distance.shape[1] == 3:
+        others = np.array([[1, 2], [0, 2], [0, 1]])[nearest]
+        first[near & (distance[rows[:, None], others].sum(axis=1) / 2 <= FARTHEST)] = 0
+    return first

@@ -13,8 +13,10 @@ The column `<attribute>__n` is the normal form; other suffixes are described bes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import duckdb
 
@@ -437,3 +439,11 @@ def looks(entity: Entity, present: frozenset[str]) -> tuple[Look, ...]:
     """One look per compared attribute that is among the columns `present`, in the entity's order."""
     compares = entity.match.compare if entity.match else ()
     return tuple(look(c, entity.attribute(c.attribute).kind) for c in compares if c.attribute in present)
+
+
+def digest(compared: Sequence[Look]) -> str:
+    """SHA-256 of all that says how records are compared: a model learned under another one cannot judge them."""
+    characters = [version(package) for package in ("opencc", "pypinyin")]
+    return hashlib.sha256(
+        repr((compared, sorted(MACROS.items()), sorted(link_chinese.MACROS.items()), characters)).encode()
+    ).hexdigest()

@@ -26,7 +26,7 @@ from typing import Any
 import duckdb
 
 from catalog.entity import Match
-from pipelines.link_kinds import Look
+from pipelines.link_kinds import Look, digest
 from pipelines.link_pairs import Rule, forms, often_shared, plan, prepare, weigh
 from pipelines.link_script import Script
 from warehouse.lake import PARQUET, literal
@@ -64,6 +64,7 @@ class Model:
     unseen: Mapping[str, int]  # what a piece weighs that the records it learned from did not have
     records: int
     filled: Mapping[str, int]  # of them, those with a value
+    looks: str  # `link_kinds.digest` of how it compares
     figures: Figures | None = None  # of the records it learned from
 
     def of(self, looks: Sequence[Look]) -> tuple[Look, ...]:
@@ -84,12 +85,12 @@ def train(script: Script, how: Match, looks: tuple[Look, ...]) -> Model | None:
     filled = {v.attribute: int(n) for v, n in zip(looks, counts, strict=True) if n > 1}
     if not usable:
         return None
-    _frequencies(script, usable)
+    frequencies(script, usable)
     rules, most = plan(script, usable, how.block)
     if not script.number(f"SELECT count(*) FROM planned WHERE pairs <= {most}"):
         return None
     records = script.number("SELECT count(*) FROM link_prepared")
-    return Model(tuple(v.attribute for v in usable), _learned(script, usable), rules, most, unseen, records, filled)
+    return Model(tuple(v.attribute for v in usable), _learned(script, usable), rules, most, unseen, records, filled, digest(looks))
 
 
 def save(script: Script, model: Model, folder: Path) -> None:
@@ -147,7 +148,7 @@ def load(script: Script, folder: Path) -> Model:
     return model
 
 
-def _frequencies(script: Script, looks: tuple[Look, ...]) -> None:
+def frequencies(script: Script, looks: tuple[Look, ...]) -> None:
     """How common each value is that counts for less the commoner it is."""
     shared = often_shared(looks)
     for v in shared:

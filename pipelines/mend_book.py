@@ -177,7 +177,7 @@ def _rows(book: Workbook, sheet: Sheet) -> None:
     for number, line in enumerate(sheet.lines, 2):
         zh, en = _sentences(line, "zh"), _sentences(line, "en")
         told = {"mark": line.mark, "row": str(line.row), "sheet": line.sheet or "", "key": line.key, "zh": zh}
-        place.row_dimensions[number].height = _height(
+        place.row_dimensions[number].height = height(
             (zh, _SAID), (en, _SAID), *((text, 40) for text in line.cells if "\n" in text)
         )
         place.append([
@@ -188,7 +188,7 @@ def _rows(book: Workbook, sheet: Sheet) -> None:
         ])  # fmt: skip
 
 
-def _height(*texts: tuple[str, int]) -> float:
+def height(*texts: tuple[str, int]) -> float:
     """Of a row with these wrapped texts, each in a column of so many characters: not every program finds it out by itself."""
     lines = max(sum(max(1, -(-_places(part) // (width - 2))) for part in text.split("\n")) for text, width in texts)
     return min(409.0, 15.5 * lines + 1)
@@ -235,7 +235,7 @@ def _how_to(book: Workbook, sheet: Sheet) -> None:
     on_paper(place)
     made = _Styles(place)
     for row, (number, zh, en) in enumerate(_advice(sheet), 1):
-        place.row_dimensions[row].height = _height((zh, 62), (en, 70))
+        place.row_dimensions[row].height = height((zh, 62), (en, 70))
         head = not number
         font = Font(name=_FONT, size=11, bold=True) if head else _PLAIN
         cells = [made.cell(text, font if i < 2 else _SOFT, None, _WRAP) for i, text in enumerate((number, zh, en))]

@@ -15,6 +15,7 @@ from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, s
 from pipelines.errors import StageError
 from pipelines.golden import HISTORY, history_sql
 from pipelines.identity import CHANGES, changes_sql, keep, moved_members, name_clusters, read_before, tidy
+from pipelines.review_queue import asked_before_sql, queue_sql
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
 from warehouse.lake import PARQUET, literal, quoted
@@ -43,6 +44,7 @@ def merge(run: Run, entity_id: str) -> None:
              base.<entity>__history the golden records that this fusion made, changed or ended, appended (`pipelines.golden`)
              ledger.entity_change   what this fusion did to ids and values, kept in the archive too (`pipelines.identity`)
              quality.clash          the entity's rows: records that share an identifier and were kept apart for all that
+             quality.review         the entity's rows: pairs of records that a person should look at
     Rows     each surviving record stands in exactly one entity, checked before the commit
     Again    the same inputs give the same rows; a staged fusion that was committed is not committed twice, and where
              nothing is staged any more, another run has merged it
@@ -70,7 +72,7 @@ def _merge(run: Run, entity: Entity) -> None:
     }
     with working(run) as con:
         set_digest_key(con, run.workspace)
-        for name in ("records", "clusters", "clashes", "gone"):
+        for name in ("records", "clusters", "clashes", "doubts", "gone"):
             con.execute(f"CREATE VIEW {name} AS FROM read_parquet({literal(str(place / f'{name}.parquet'))})")
         _ranks(con, entity, [s for s, _ in fusion.inputs])
         name_senders(run, con, [b for _, b in fusion.inputs])
@@ -112,6 +114,11 @@ def _merge(run: Run, entity: Entity) -> None:
             con.execute(f"COPY (\n{clash_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
             files["quality.clash"] = (TABLES["quality.clash"][1], path)
             statements.append(("quality.clash", clash_sql(entity)))
+        if con.execute("FROM doubts LIMIT 1").fetchall():
+            path = run.workspace.new_file("quality.review", fusion.fusion.replace("#", "-"))
+            con.execute(f"COPY (\n{queue_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
+            files["quality.review"] = (TABLES["quality.review"][1], path)
+            statements.append(("quality.review", queue_sql(entity)))
         erase = {}
         if not fusion.whole:
             con.execute(
@@ -121,6 +128,9 @@ def _merge(run: Run, entity: Entity) -> None:
             con.execute(f"COPY ({looked_at}) TO {literal(str(place / 'records_at_hand.parquet'))} {PARQUET}")
             erase = dict.fromkeys(outputs, ("_entity", place / "erase.parquet"))
             erase["quality.clash"] = ("_record", place / "records_at_hand.parquet")
+            asked = asked_before_sql(entity, f"read_parquet({literal(str(place / 'records_at_hand.parquet'))})")
+            con.execute(f"COPY ({asked}) TO {literal(str(place / 'asked_before.parquet'))} {PARQUET}")
+            erase["quality.review"] = ("doubt", place / "asked_before.parquet")
         surviving, placed, made = con.execute(
             "SELECT (SELECT count(*) FROM records), (SELECT count(DISTINCT _record) FROM assigned), count(*) FROM chosen"
         ).fetchall()[0]
@@ -142,7 +152,7 @@ def _merge(run: Run, entity: Entity) -> None:
         absent=("ledger.fusion", "fusion", fusion.fusion),
         files=files,
         replace=frozenset(outputs) if fusion.whole else frozenset(),
-        delete={"quality.clash": ("entity", entity_id)} if fusion.whole else {},
+        delete=dict.fromkeys(("quality.clash", "quality.review"), ("entity", entity_id)) if fusion.whole else {},
         erase=erase,
         rows={
             "ledger.fusion": [{

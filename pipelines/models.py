@@ -12,7 +12,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalog.entity import Entity
 from pipelines.errors import NotFound
+from pipelines.link_kinds import digest, looks
 from pipelines.link_model import BOUNDS, Figures, Model, read
 from pipelines.run import Run
 from warehouse.layout import Workspace
@@ -34,8 +36,18 @@ def folder(workspace: Workspace, entity: str, version: int) -> Path:
     return workspace.archive / "models" / entity / str(version)
 
 
+def in_force(workspace: Workspace, entity: Entity) -> int:
+    """The number of the model to link by; 0 where none is pinned, or the newest compares as a former version of the software did."""
+    number = newest(workspace, entity.id)
+    return number if number and read(folder(workspace, entity.id, number)).looks == looks_digest(entity) else 0
+
+
+def looks_digest(entity: Entity) -> str:
+    return digest(looks(entity, frozenset(a.name for a in entity.attributes)))
+
+
 def newest(workspace: Workspace, entity: str) -> int:
-    """The number of the model in force; 0 where none is pinned yet."""
+    """The number of the newest model; 0 where there is none."""
     found = (workspace.archive / "models" / entity).glob("[0-9]*/model.json")
     return max((int(p.parent.name) for p in found), default=0)
 
@@ -53,8 +65,7 @@ class Drift:
 
 def model(run: Run, entity: str) -> tuple[int, Model]:
     """The model in force with its number. NotFound where none is pinned."""
-    run.catalog.entity(entity)
-    version = newest(run.workspace, entity)
+    version = in_force(run.workspace, run.catalog.entity(entity))
     if not version:
         raise NotFound(
             f"no model of {entity} is pinned: each fusion learns its own. From 20,000 records on one is kept; "

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pipelines.contradiction_pages import contradiction_page, write_contradiction_pages
 from pipelines.findings_over_time import over_time
 from pipelines.recalculation import recalculation_kit
 from pipelines.report_evidence import batch_page, check_evidence, check_page, check_pages, write_batch_pages
@@ -34,7 +35,8 @@ def report(run: Run, window: tuple[date, date] | None = None) -> Path:
     """Score every source as of `run.now` and write the site. Returns its Chinese index page; the English one is beside it.
 
     Reads    the scorecard: ledger, checks, findings, golden tables, contracts
-    Writes   quality.slot, quality.score (one commit); reports/batch/ (new batches only), reports/<as-of date>/, reports/index.html
+    Writes   quality.slot, quality.score (one commit); reports/batch/ (new batches only), reports/contradictions/ (new fusions
+             only), reports/<as-of date>/, reports/index.html
     Again    rows and pages of the same date are replaced; the same warehouse and clock give the same bytes. A page is never
              half written: the folder is swapped in whole. reports/index.html leads to the newest date
     """
@@ -42,7 +44,7 @@ def report(run: Run, window: tuple[date, date] | None = None) -> Path:
     _commit(run, city)
     with run.workspace.locked("report"):
         write_batch_pages(run, city)
-        return _publish(run, city)
+        return _publish(run, city, write_contradiction_pages(run))
 
 
 def _commit(run: Run, city: City) -> None:
@@ -97,14 +99,14 @@ def _score_rows(city: City) -> Iterator[dict[str, Any]]:
             }
 
 
-def _publish(run: Run, city: City) -> Path:
+def _publish(run: Run, city: City, fusions: Mapping[str, int]) -> Path:
     """Write the site aside, then swap it in. The reader of an open page may reload a moment too early, never half a site."""
     folder = run.workspace.reports / city.as_of.isoformat()
     for left in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        for name, text in _files(run, city):
+        for name, text in _files(run, city, fusions):
             path = part / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -121,8 +123,8 @@ def _publish(run: Run, city: City) -> Path:
     return folder / "index.zh.html"
 
 
-def _files(run: Run, city: City) -> Iterator[tuple[str, str | bytes]]:
-    """Name and content of every file of the site."""
+def _files(run: Run, city: City, fusions: Mapping[str, int]) -> Iterator[tuple[str, str | bytes]]:
+    """Name and content of every file of the site; `fusions`: the last one of each entity, whose contradictions have a page."""
     entities = tuple(run.catalog.entities.values())
     noise = over_time(run)
     waivers = sorted(
@@ -132,7 +134,7 @@ def _files(run: Run, city: City) -> Iterator[tuple[str, str | bytes]]:
         code for one in noise.values() for code in {f.code for f in one.findings if f.kind == "finding" and f.last_count}
     )
     common = {"city": city, "page": "", "up": "", "entities": entities, "waivers": waivers, "most_open": MOST_OPEN,
-              "check_page": check_page, "batch_page": batch_page}  # fmt: skip
+              "check_page": check_page, "batch_page": batch_page, "fusions": fusions, "contradiction_page": contradiction_page}  # fmt: skip
     more: dict[str, dict[str, Any]] = {
         "catalogue": {"departments": sorted(city.departments, key=lambda d: d.id)},
         "codes": {"codes": list(kinds().values()), "affected": affected},

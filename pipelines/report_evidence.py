@@ -189,7 +189,7 @@ def write_batch_pages(run: Run, city: City) -> int:
         (source, line)
         for source in city.sources
         for line in {b.batch: b for b in (*source.batches, *source.card.judged)}.values()
-        if not all(_is_whole(root / batch_page(line.batch, language)) for language in LANGUAGES)
+        if not all(is_whole(root / batch_page(line.batch, language)) for language in LANGUAGES)
     ]
     for start in range(0, len(missing), 500):
         some = missing[start : start + 500]
@@ -206,7 +206,8 @@ def write_batch_pages(run: Run, city: City) -> int:
     return len(missing)
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
+    """Whether a page was written to its end."""
     try:
         with path.open("rb") as file:
             file.seek(-len(END), 2)

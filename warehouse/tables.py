@@ -190,6 +190,21 @@ TABLES: Mapping[str, tuple[str, Columns]] = {
             "message_en": "VARCHAR",
         },
     ),
+    "quality.review": (
+        "one row per pair of records that linking is not sure of: one, or not",
+        {
+            "entity": "VARCHAR",
+            "doubt": "VARCHAR",
+            "kind": "VARCHAR",
+            "probability": "DOUBLE",
+            "identifier": "VARCHAR",
+            "priority": "DOUBLE",
+            "left_record": "VARCHAR",
+            "right_record": "VARCHAR",
+            "left_records": "BIGINT",
+            "right_records": "BIGINT",
+        },
+    ),
     "quality.waiver": (
         "one row per batch and waiver that stood when it arrived: who, why, until when, and what it covered",
         {

@@ -57,6 +57,10 @@ WORDS: Mapping[str, Mapping[str, Pair]] = {
         "new": ("新出现", "new"), "more": ("增加", "more"), "fewer": ("减少", "fewer"), "same": ("持平", "as before"),
         "gone": ("未再出现", "gone"),
     },
+    "rule": {
+        "authority": ("权威来源的值", "the authority says so"), "stale": ("权威来源的旧值", "the authority's last value, now old"),
+        "unconfirmed": ("无权威来源，未确认", "no authority has it, unconfirmed"),
+    },
     "trigger": {"reminder": ("提醒", "Reminder"), "circular": ("通报", "Circular"), "interview": ("约谈", "Interview")},
     "standing": {
         "never": ("从未报送", "never delivered"), "missing": ("缺报", "missing"), "held": ("拦下待改", "held, to be mended"),

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,14 @@ from pipelines.reference import attach_calendar, attach_code_table, attach_refer
 from pipelines.report import report
 from pipelines.rules import rule_catalogue
 from pipelines.run import Run, open_run
+from pipelines.said import tell
 from pipelines.scorecard import scorecard
 from pipelines.verify import verify
 from quality.expectations import Context, prepare
 from quality.gx import validate
 from quality.timeliness import period_range
 from tests.recalculation import Book, differences, recalculated
+from warehouse.lake import reading
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -337,6 +340,74 @@ def test_golden_values_are_true(city: City) -> None:
     )
     assert min(asked.values()) > 100
     assert min(shares.values()) > 0.98, shares
+
+
+#: Entity -> its truth, and what that calls an attribute otherwise. Identity numbers are digests in base, so they are not compared.
+TRUTHS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "person": ("people", {}),
+    "legal_entity": ("entities", {"former_entity_name": "former_name"}),
+    "licence": ("licences", {}),
+}
+
+
+def is_true(value: Any, real: str) -> bool:
+    return real != "" and value == Decimal(real) if isinstance(value, Decimal) else str(value) == real
+
+
+@pytest.mark.parametrize("entity_id", TRUTHS)
+def test_a_golden_field_is_true_wherever_its_authority_is_right(city: City, entity_id: str) -> None:
+    """What the authority's row in force says is read from its own table and held against the truth of that row, without a look at
+    how merge chose. Where it is wrong, so is the golden value: how often is printed."""
+    entity, (name, called) = city.run.catalog.entity(entity_id), TRUTHS[entity_id]
+    truth = {row["truth"]: row for row in city.truth(name)}
+    real = {(row["file"], int(row["row"])): row["truth"] for row in city.truth("rows") if row["truth"]}
+    file_of = {verdict.batch: file for file, verdict in city.verdicts.items() if verdict}
+    columns = {a.name: called.get(a.name, a.name) for a in entity.attributes if not a.digest}
+    columns = {a: c for a, c in columns.items() if c in next(iter(truth.values()))}
+
+    def rows(sql: str) -> Iterator[dict[str, Any]]:
+        cursor = city.run.con.execute(sql)
+        names = [d[0] for d in cursor.description]
+        yield from (dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+    golden = {row["_entity"]: row for row in rows(f"SELECT * FROM lake.base.{entity_id}")}
+    asked: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    untrue = []
+    for source in city.run.catalog.sources_of(entity_id):
+        ranked = {a: c for a, c in columns.items() if entity.rank(a, source.id) == 1 and any(m.name == a for m in source.mapped)}
+        joined = f"lake.std.{source.id} AS s JOIN lake.base.{entity_id}__member AS m ON m._source = '{source.id}' AND m._batch = s._batch"
+        for row in rows(f"SELECT m._entity, s.* FROM {joined} AND m._row = s._row AND m._sheet IS NOT DISTINCT FROM s._sheet"):
+            who = truth.get(real.get((file_of[row["_batch"]], row["_row"]), ""))
+            for attribute, column in ranked.items() if who else ():
+                if row[attribute] is None:
+                    continue
+                asked[attribute] += 1
+                if not is_true(row[attribute], who[column]):
+                    wrong[attribute] += 1
+                elif not is_true(golden[row["_entity"]][attribute], who[column]):
+                    untrue.append((row["_entity"], attribute))
+    print(
+        f"\n{entity_id}: the authority is wrong in {wrong.total()} of {asked.total()} fields ({wrong.total() / asked.total():.4f}): "
+        + ", ".join(f"{a} {n} of {asked[a]}" for a, n in wrong.most_common())
+    )
+    assert asked.total() > 300 and len(asked) > 5
+    assert untrue == []
+
+
+def test_what_every_record_says_is_what_merge_chose_from(city: City) -> None:
+    """The rows that trace and contradictions tell of hold each golden value in the cell that it came from, and as many others."""
+    with reading(city.run.workspace) as con:
+        for entity in city.run.catalog.entities.values():
+            con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT _entity, attribute FROM lake.base.{entity.id}__origin")
+            tell(city.run, con, entity)
+            differing = con.execute(
+                f"""SELECT count(*) FROM lake.base.{entity.id}__origin AS o
+LEFT JOIN (SELECT _entity, attribute, count(DISTINCT value) AS v, count(DISTINCT _source) AS n FROM said GROUP BY ALL) AS c USING (_entity, attribute)
+LEFT JOIN said AS s USING (_entity, attribute, _record)
+WHERE (c.v, c.n, s._batch, s._sheet, s._row) IS DISTINCT FROM (o.values_seen, o.sources_with_value, o._batch, o._sheet, o._row)"""
+            ).fetchall()
+            assert differing == [(0,)], entity.id
 
 
 def test_windows_of_the_scorecard_end_today(city: City) -> None:

@@ -146,7 +146,7 @@ def test_rows_are_shown_masked_and_csv_runs_nothing(tmp_path: Path) -> None:
         masked = rows_sql(run, "tax__payer")
         assert "13800138000" not in str(run.con.execute(masked).fetchall())
         assert "13800138000" in str(run.con.execute(rows_sql(run, "tax__payer", reveal=True)).fetchall())
-        write_csv(run, masked, str(tmp_path / "out.csv"))
+        write_csv(run.con, masked, str(tmp_path / "out.csv"))
     found = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text(encoding="utf-8"), newline="")))
     assert [r["payer_name"] for r in found] == [*(f"'{f}" for f in formulas[:-1]), "平安"]
     assert {p.name for p in tmp_path.iterdir()} == {"out.csv", "workspace", "catalog"}

@@ -1,4 +1,4 @@
-"""Linking a day's changes beside the index gives what linking everything anew gives: the same groups, links, likenesses and clashes."""
+"""Linking a day's changes beside the index gives what linking everything anew gives: the same groups, links, likenesses, clashes and doubts."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ class Store:
         self.records: dict[str, Person] = {}
         self.answer: dict[str, tuple[object, ...]] = {}
         self.clashes: dict[str, set[tuple[object, ...]]] = {}
+        self.doubts: set[tuple[object, ...]] = set()
         self.mark = Mark(0, "rules", {"s": "shape"})
         self.looked_at = 0
 
@@ -86,7 +87,7 @@ class Store:
         if known is None:
             assert self.mark.number == 0
             con.execute("CREATE VIEW written AS FROM records")
-            link(con, PERSON, "records", "linked", "clashes", decisions, pinned=self.pinned, delta="delta")
+            link(con, PERSON, "records", "linked", "clashes", decisions, doubts="doubts", pinned=self.pinned, delta="delta")
         else:
             wanted = looked_at(PERSON, frozenset(COLUMNS))
             says = {r: tuple(p[a] for a in wanted) for r, p in after.items()}
@@ -98,7 +99,8 @@ class Store:
             for name, those in (("gone", sorted(gone)), ("moved", moved)):
                 con.execute(f"CREATE TABLE {name} AS SELECT unnest($1::VARCHAR[]) AS _record", [those])
             since = Since(known, "gone", "moved")
-            link(con, PERSON, "changed", "linked", "clashes", decisions, pinned=self.pinned, since=since, delta="delta")
+            told = {"clashes": "clashes", "doubts": "doubts", "delta": "delta"}
+            link(con, PERSON, "changed", "linked", decisions=decisions, pinned=self.pinned, since=since, **told)
         self.mark = replace(self.mark, number=self.mark.number + 1)
         named = sorted({r for d in decisions for r in d.records})
         link_index.stage(con, self.place, self.mark, [], named, "written", whole=known is None)
@@ -110,26 +112,31 @@ class Store:
         self.answer |= {str(r[0]): r for r in rows}
         for row in con.execute("SELECT * FROM clashes").fetchall():
             self.clashes.setdefault(str(row[0]), set()).add(row)
+        at_hand = gone | {str(r[0]) for r in rows}
+        self.doubts = {d for d in self.doubts if not at_hand & {d[0], d[1]}} | set(con.execute("SELECT * FROM doubts").fetchall())
         con.close()
         link_index.learn(self.workspace, "person", self.place)
         self.records = dict(after)
 
 
 def fill(con: duckdb.DuckDBPyConnection, table: str, rows: Mapping[str, Person]) -> None:
-    con.execute(f"CREATE TABLE {table} (_record VARCHAR, {', '.join(f'{c} VARCHAR' for c in COLUMNS)}, _source VARCHAR DEFAULT 's')")
+    con.execute(
+        f"CREATE TABLE {table} (_record VARCHAR, {', '.join(f'{c} VARCHAR' for c in COLUMNS)}, _source VARCHAR DEFAULT 's')"
+    )
     if rows:
         values = [[r, *(p[c] for c in COLUMNS)] for r, p in rows.items()]
         con.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * (len(COLUMNS) + 1))}, 's')", values)
 
 
-def anew(after: Mapping[str, Person], pinned: Path, decisions: tuple[Decision, ...]) -> tuple[object, object]:
+def anew(after: Mapping[str, Person], pinned: Path, decisions: tuple[Decision, ...]) -> tuple[object, object, object]:
     con = duckdb.connect()
     fill(con, "records", after)
-    link(con, PERSON, "records", "linked", "clashes", decisions, pinned=pinned)
+    link(con, PERSON, "records", "linked", "clashes", decisions, doubts="doubts", pinned=pinned)
     clashes: dict[str, set[tuple[object, ...]]] = {}
     for row in con.execute("SELECT * FROM clashes").fetchall():
         clashes.setdefault(str(row[0]), set()).add(row)
-    return {str(r[0]): r for r in con.execute("SELECT * FROM linked").fetchall()}, clashes
+    doubts = set(con.execute("SELECT * FROM doubts").fetchall())
+    return {str(r[0]): r for r in con.execute("SELECT * FROM linked").fetchall()}, clashes, doubts
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +193,12 @@ def test_changes_beside_the_index_give_what_everything_anew_gives(
                     key = "must_link" if what == "one" else "cannot_link"
                     decisions = [
                         Decision.model_validate(
-                            {key: places, "reason": {"zh": "核实", "en": "checked"}, "decided_by": "x", "decided_on": "2026-03-02"}
+                            {
+                                key: places,
+                                "reason": {"zh": "核实", "en": "checked"},
+                                "decided_by": "x",
+                                "decided_on": "2026-03-02",
+                            }
                         )
                     ]
             elif places[0] in now:
@@ -198,15 +210,17 @@ def test_changes_beside_the_index_give_what_everything_anew_gives(
                     now[places[0]] = {**now[places[0]], str(told[1]): everybody[places[1]][str(told[1])]}
         store.step(now, tuple(decisions))
     assert store.mark.number == len(steps) + 1
-    answer, clashes = anew(now, pinned, tuple(decisions))
+    answer, clashes, doubts = anew(now, pinned, tuple(decisions))
     assert store.answer == answer
     assert store.clashes == clashes
+    assert store.doubts == doubts
 
 
 def test_only_what_hangs_together_with_a_change_is_looked_at(pinned: Path, tmp_path: Path) -> None:
     everybody = {f"{n:064x}": p for n, p in enumerate(people(400, 3))}
     store = Store(tmp_path, pinned)
     store.step(everybody)
+    assert store.doubts, "or nothing is said about doubts here"
     one = f"{5:064x}"
     store.step({**everybody, one: {**everybody[one], "remark": "moved"}})
     assert 1 <= store.looked_at < 20

@@ -1,0 +1,78 @@
+"""Doubts under Airflow: a person answers on a page, and the next fusion obeys."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipelines.flow import fuse, run_all
+from pipelines.review import status
+from pipelines.run import Run, open_run
+from tests.integration.test_review import ENTITY, LENT, SCHOOL, SOURCES, TWINS
+from tests.integration.test_review import HEAD as HEADER
+from tests.integration.test_review import POLICE as RESIDENTS
+
+from .conftest import City
+from .test_scheduler import notices, rows
+
+pytestmark = pytest.mark.airflow
+
+DAG = "review__resident"
+
+
+def opened(city: City) -> Run:
+    return open_run(workspace=city.workspace.root, catalog=city.catalog)
+
+
+def asked(city: City, run_id: str) -> list[dict[str, Any]]:
+    return list(city.handle.api.call("GET", f"/dags/{DAG}/dagRuns/{run_id}/hitlDetails")["hitl_details"])
+
+
+def answer(city: City, one: dict[str, Any], choice: str, reason: str) -> None:
+    """As a user's browser does."""
+    ti = one["task_instance"]
+    path = f"/dags/{DAG}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/{ti['map_index']}/hitlDetails"
+    city.handle.api.call("PATCH", path, {"chosen_options": [choice], "params_input": {"reason": reason}})
+
+
+def test_what_people_answer_on_a_page_is_kept_and_the_next_fusion_obeys(city: City) -> None:
+    for source, text in SOURCES.items():
+        (city.catalog / "sources" / f"{source}.yaml").write_text(
+            text.replace("entity: shop", "entity: resident"), encoding="utf-8"
+        )
+    (city.catalog / "entities" / "resident.yaml").write_text(ENTITY, encoding="utf-8")
+    city.land("police", "resident_20260302.csv", HEADER + RESIDENTS)
+    city.land("school", "pupil_20260302.csv", HEADER + SCHOOL)
+    with opened(city) as run:
+        assert run_all(run, list(SOURCES)).fused == ("resident",)
+    city.handle.wait_for_dags({DAG})
+
+    city.handle.api.trigger(DAG, "morning")
+    city.handle.wait(lambda: len(asked(city, "morning")) == 2, 120, "two questions")
+    first, second = sorted(asked(city, "morning"), key=lambda one: "…123X" not in one["body"])
+    shown = json.dumps(asked(city, "morning"), ensure_ascii=False)
+    for value in (TWINS, LENT, "王小明", "13800138000", "1949-12-31"):
+        assert value not in shown
+    assert "…123X" in first["body"] and "是同一个吗" in first["subject"] and "are A and B one" in first["subject"]
+    answer(city, first, "是同一个 same", "改名，档案已核对")
+    answer(city, second, "不是 different", "")
+    city.handle.wait(lambda: city.handle.api.is_idle([DAG]), 120, "the answers to be taken")
+    states = {(t["task_id"], t["map_index"]): t["state"] for t in city.handle.api.tasks(DAG, "morning")}
+    at = {name: one["task_instance"]["map_index"] for name, one in (("first", first), ("second", second))}
+    assert (states["one.keep", at["first"]], states["one.keep", at["second"]]) == ("success", "failed")
+    assert "缺少理由" in notices(city)[-1]["zh"] and "reason is missing" in notices(city)[-1]["en"]
+
+    with opened(city) as run:
+        found = status(run, "resident")
+        assert (found.open, found.same, found.reviewers) == (1, 1, {"admin": 1}), "the one without a reason is still open"
+        assert fuse(run, "resident")
+        assert not fuse(run, "resident")
+    assert rows(city, "SELECT _records FROM lake.base.resident ORDER BY 1") == [(1,), (1,), (2,)]
+    city.handle.api.trigger(DAG, "next_morning")
+    city.handle.wait(lambda: len(asked(city, "next_morning")) == 1, 120, "the question that is left")
+    answer(city, asked(city, "next_morning")[0], "不确定 unsure", "")
+    city.handle.wait(lambda: city.handle.api.is_idle([DAG]), 120, "the answer to be taken")
+    with opened(city) as run:
+        assert status(run, "resident").open == 1
