@@ -493,6 +493,21 @@ def rebuild(into: Annotated[Path, typer.Argument(help="A new, empty folder.")]) 
     print(f"rebuilt into {target.root}; to use it: DMP_WORKSPACE={target.root} dmp status")
 
 
+@app.command("upkeep")
+def upkeep_(json_: Json = False) -> None:
+    """Keep the warehouse quick: rows of the catalogue into files, small files merged, old snapshots and unnamed files gone."""
+    from dataclasses import asdict
+
+    from pipelines.upkeep import told, upkeep
+
+    with _run() as run:
+        steps = upkeep(run, tell=lambda step: None if json_ else print(*told([step])))
+    if json_:
+        _say([asdict(step) for step in steps])
+    elif not steps:
+        print(*told(steps))
+
+
 @contract_app.command("new")
 def contract_new(file: Annotated[Path, typer.Argument(help="A sample extract: CSV or Excel.")]) -> None:
     """Print a contract for files like this one; correct what is marked with ? and save it in catalog/sources/."""

@@ -73,7 +73,7 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
                 for name, (_, path) in change.files.items():
                     if name in change.replace:
                         con.execute(f"DELETE FROM {table(name)}")
-                    _register(con, name, path)
+                    register(con, name, path)
                 for name, rows in change.rows.items():
                     insert(con, name, rows)
                 con.execute("COMMIT")
@@ -136,10 +136,11 @@ def _retype(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, col
     con.execute(f"DROP TABLE {table(name)}")
     ensure_table(con, name, columns)
     for path in paths:
-        _register(con, name, path)
+        register(con, name, path)
 
 
-def _register(con: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+def register(con: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    """Name a written file as part of a table. Within a transaction, under the lock; a second time would double its rows."""
     layer, rest = name.split(".", 1)
     con.execute(
         f"CALL ducklake_add_data_files('lake', {literal(rest)}, {literal(str(path))}, "

@@ -22,6 +22,9 @@ PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
 
 INLINED = ("quality", "ledger")
 
+#: Tables of those layers whose rows are made again, and go for it: DuckLake is sure of deleted rows in files only.
+REPLACED = ("quality.clash", "quality.score", "quality.slot")
+
 #: Rows up to this many per insert stay in the catalogue instead of becoming a tiny Parquet file each.
 INLINE_ROWS = 500
 
@@ -170,6 +173,11 @@ def create(workspace: Workspace) -> None:
             con.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
             for layer in INLINED:
                 con.execute(f"CALL lake.set_option('data_inlining_row_limit', {INLINE_ROWS}, schema => {literal(layer)})")
+            for name in REPLACED:
+                layer, rest = name.split(".", 1)
+                con.execute(
+                    f"CALL lake.set_option('data_inlining_row_limit', 0, schema => {literal(layer)}, table_name => {literal(rest)})"
+                )
         finally:
             con.close()
         catalog.chmod(0o600)

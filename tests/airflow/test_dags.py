@@ -32,6 +32,7 @@ def test_every_source_and_entity_of_the_shipped_catalogue_has_its_dag(shipped: d
         *(f"review__{e}" for e in catalog.entities),
         "scorecard",
         "deadlines",
+        "upkeep",
     }
 
 
@@ -54,7 +55,14 @@ def test_tasks_that_commit_share_one_pool_and_tell_what_they_made(shipped: dict[
 def test_every_dag_wakes_by_the_clock_and_intake_and_fusion_by_news_as_well(shipped: dict[str, Any]) -> None:
     kinds = {name.split("__")[0]: dag["timetable"] for name, dag in shipped["dags"].items()}
     both, clock = "AssetOrTimeSchedule", "CronTriggerTimetable"
-    assert kinds == {"intake": both, "fusion": both, "review": clock, "scorecard": clock, "deadlines": clock}
+    assert kinds == {
+        "intake": both,
+        "fusion": both,
+        "review": clock,
+        "scorecard": clock,
+        "deadlines": clock,
+        "upkeep": clock,
+    }
 
 
 def test_missed_deadlines_are_looked_for_every_five_minutes_and_somebody_learns_when_the_look_hangs(

@@ -23,7 +23,19 @@ from tests.support import Town
 
 #: Calls that change the disk, and the beginnings of statements that change something, each the name of a step.
 CALLS = ("replace", "link", "unlink", "fsync", "rmdir")
-STATEMENTS = ("BEGIN", "CREATE SCHEMA", "CREATE TABLE", "CALL ducklake_add_data_files", "INSERT INTO", "DELETE", "COPY", "COMMIT")
+STATEMENTS = (
+    "BEGIN",
+    "CREATE SCHEMA",
+    "CREATE TABLE",
+    "CALL ducklake_add_data_files",
+    "INSERT INTO",
+    "DELETE",
+    "COPY",
+    "COMMIT",
+    "CALL lake.set_option",
+    "CALL ducklake_expire",
+    "CALL ducklake_cleanup",
+)
 
 
 @dataclass(frozen=True)
