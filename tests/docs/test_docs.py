@@ -79,7 +79,7 @@ def test_every_make_target_that_is_named_exists(path: Path) -> None:
 def test_every_command_that_is_named_exists_and_takes_its_options(path: Path) -> None:
     known = {full.removeprefix("dmp "): {o for p in command.params for o in p.opts} for full, command in commands()}
     for line in code(path):
-        for command, rest in re.findall(r"(?<![\w-])dmp ((?:(?:contract|review) )?[a-z]+)([^|>#]*)", line):
+        for command, rest in re.findall(r"(?<![\w-])dmp ((?:(?:contract|model|review) )?[a-z]+)([^|>#]*)", line):
             assert command in known, line
             assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known[command] | {"--help"}, line
 

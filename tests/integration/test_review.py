@@ -214,7 +214,7 @@ def test_decisions_survive_a_rebuild_and_say_who_decided_when_and_why(place: Tow
         target = rebuild(run, tmp_path / "rebuilt")
     before, after = place.tables(), tables(target)
     same = [t for t in before if t.startswith("base.") or t == "quality.review"]
-    assert {t: after[t] for t in same} == {t: before[t] for t in same} and len(same) == 4
+    assert {t: after[t] for t in same} == {t: before[t] for t in same} and len(same) == 5
     (case,) = state(place).cases
     said = {k: str(v) for k, v in case["said"][0].items()}
     assert said["reviewer"] == "李警官" and said["reason"] == "改名，档案已核对" and said["at"] == "2026-03-05 12:00:00+08:00"
