@@ -11,10 +11,10 @@ from dags._common import TASK_HABITS, at, task_run
     dag_id="upkeep",
     description="仓库维护 · upkeep of the warehouse",
     doc_md="""# 仓库维护 · upkeep
-每天 03:30（城市时区）：把目录数据库中积累的行写成文件，合并小文件，重写含大量已删行的文件，过期七天前的快照，删除一天前起无人引用的文件。
+每天 03:30（城市时区）：把目录数据库中积累的行写成文件，合并小文件，重写含大量已删行的文件，过期两天前的快照，删除一天前起无人引用的文件。
 不改变任何一行数据；写入任务至多等待其中一步，读取不受影响。可随时手工触发。
 Every night at 03:30, city time: rows that gathered in the catalogue become files, small files are merged, files with many
-deleted rows are written again, snapshots older than seven days are forgotten, files that nobody names for a day are removed.
+deleted rows are written again, snapshots older than two days are forgotten, files that nobody names for a day are removed.
 No row changes; writers wait for one of these steps at most, readers never. By hand at any time.""",
     schedule=at("30 3 * * *"),
     catchup=False,
