@@ -138,6 +138,7 @@ def pinned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.link.PIN_AT", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pinned_at_once")
 def test_day_by_day_the_same_as_everything_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick, slow, killed = (new_town(tmp_path / name) for name in ("quick", "slow", "killed"))

@@ -41,6 +41,7 @@ def tend(place: Town, habits: Habits = EAGER) -> list[str]:
         return [step.verb for step in upkeep(run, habits)]
 
 
+@pytest.mark.slow
 def test_a_town_that_is_tended_after_every_run_has_the_tables_of_one_that_never_was(tmp_path: Path) -> None:
     tended, left_alone = town(tmp_path / "tended"), town(tmp_path / "left")
     for when in DAYS:
