@@ -279,7 +279,9 @@ def rows_(
 @app.command("golden")
 def golden_(
     entity: Annotated[str, typer.Argument(help="Entity, such as legal_entity.")],
-    as_of: Annotated[str | None, typer.Option("--as-of", help="As they stood at this instant, or after the fusion of this number.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="As they stood at this instant, or after the fusion of this number.")
+    ] = None,
     csv: Annotated[str | None, typer.Option(help="Write all of them as CSV into this file; - is standard output.")] = None,
     limit: Annotated[int | None, typer.Option(min=0, help="At most so many (on the screen: 20 unless given).")] = None,
     reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
@@ -454,7 +456,9 @@ def model_train(entity: Annotated[str, typer.Argument(help="Entity, such as pers
 
     with _run() as run, _console().status(f"learning from the records of {entity}"):
         version, learned = train(run, entity)
-    print(f"model {version} of {entity}, learned from {learned.records} records; `dmp run --entity {entity}` links everything by it")
+    print(
+        f"model {version} of {entity}, learned from {learned.records} records; `dmp run --entity {entity}` links everything by it"
+    )
 
 
 @model_app.command("show")
@@ -470,7 +474,9 @@ def model_show(entity: Annotated[str, typer.Argument(help="Entity, such as perso
     if json_:
         _say({"version": version, "model": asdict(known), "drift": [asdict(d) for d in drifted]})
         return
-    print(f"model {version} of {entity}, learned from {known.records} records; pairs share {' or '.join(' + '.join(r) for r in known.rules)}")
+    print(
+        f"model {version} of {entity}, learned from {known.records} records; pairs share {' or '.join(' + '.join(r) for r in known.rules)}"
+    )
     for attribute, label, weight in models.weights(known):
         print(f"  {attribute:24} {label:40} {weight:+7.2f} bits")
     for d in drifted:

@@ -90,7 +90,9 @@ def train(script: Script, how: Match, looks: tuple[Look, ...]) -> Model | None:
     if not script.number(f"SELECT count(*) FROM planned WHERE pairs <= {most}"):
         return None
     records = script.number("SELECT count(*) FROM link_prepared")
-    return Model(tuple(v.attribute for v in usable), _learned(script, usable), rules, most, unseen, records, filled, digest(looks))
+    return Model(
+        tuple(v.attribute for v in usable), _learned(script, usable), rules, most, unseen, records, filled, digest(looks)
+    )
 
 
 def save(script: Script, model: Model, folder: Path) -> None:

@@ -273,7 +273,9 @@ def test_the_number_of_threads_changes_no_id(tmp_path: Path, monkeypatch: pytest
 
 def test_golden_records_as_they_stood_after_each_fusion_also_in_a_rebuilt_warehouse(street: Street, tmp_path: Path) -> None:
     def names(run: Run, as_of: int | datetime | None) -> list[str]:
-        return [str(r[0]) for r in run.con.execute(f"SELECT shop_name FROM ({golden_sql(run, 'shop', as_of)}) ORDER BY 1").fetchall()]
+        return [
+            str(r[0]) for r in run.con.execute(f"SELECT shop_name FROM ({golden_sql(run, 'shop', as_of)}) ORDER BY 1").fetchall()
+        ]
 
     street.next(["R1,S1,甲店", "R2,S2,乙店"])
     street.next(["R1,S1,甲店新名", "R2,S2,乙店"])
