@@ -300,7 +300,7 @@ def _compare(work: _Work) -> tuple[Model | None, Figures | None]:
         usable = model.of(work.compared)
         script.con.execute(blocks)
         link_pairs.forms(script, usable, "subject", "forms")
-        link_pairs.prepare(script, usable, dict(model.unseen), "forms")
+        link_pairs.prepare(script, usable, model.unseen, "forms")
         for rule in model.rules:
             link_pairs.values(script, usable, rule)
     else:
@@ -372,18 +372,13 @@ SELECT value, coalesce(h.n, 0) AS n_before, coalesce(h.i, 0) AS i_before,
   coalesce(h.n, 0) - coalesce(l.n, 0) + coalesce(g.n, 0) AS n, coalesce(h.i, 0) - coalesce(l.i, 0) + coalesce(g.i, 0) AS i
 FROM touched LEFT JOIN gained AS g USING (value) LEFT JOIN lost AS l USING (value) LEFT JOIN had AS h USING (value)""",
     )
-    before = (
-        link_pairs.PAIRS.replace("(n ", "(n_before ")
-        .replace("(n -", "(n_before -")
-        .replace("- i *", "- i_before *")
-        .replace("(i -", "(i_before -")
-    )
     script.run(
         "records of values that became too common, or are no longer",
         f"""CREATE TABLE again AS
 SELECT DISTINCT _id AS _n FROM {index}.key
 WHERE is_block AND _id NOT IN (SELECT _n FROM left_out) AND value IN (
-  SELECT value FROM touched_values WHERE n_before > 1 AND ({before} <= {model.most}) <> ({link_pairs.PAIRS} <= {model.most}))""",
+  SELECT value FROM touched_values WHERE n_before > 1 
+    AND ({link_pairs.pairs_sql("n_before", "i_before")} <= {model.most}) <> ({link_pairs.pairs_sql()} <= {model.most}))""",
     )
     again = script.number("SELECT count(*) FROM again")
     if again:
@@ -394,7 +389,7 @@ WHERE is_block AND _id NOT IN (SELECT _n FROM left_out) AND value IN (
             "WHERE _id IN (SELECT _n FROM again)"
         )
         link_pairs.forms(script, usable, "again_records", "again_forms")
-        link_pairs.prepare(script, usable, dict(model.unseen), "again_forms", more=True)
+        link_pairs.prepare(script, usable, model.unseen, "again_forms", more=True)
         script.con.execute("CREATE TABLE own_blocks AS FROM blocks")
         for rule in model.rules:
             link_pairs.values(script, usable, rule, "(SELECT * FROM link_prepared WHERE _n IN (SELECT _n FROM again))")
@@ -407,7 +402,7 @@ WITH sized AS (
   UNION ALL
   SELECT value, count(*) AS n, count(*) FILTER (identified) AS i FROM {index}.key
   WHERE is_block AND value IN (SELECT value FROM blocks WHERE value NOT IN (SELECT value FROM touched_values)) GROUP BY value)
-SELECT value, {link_pairs.PAIRS} AS pairs FROM sized""",
+SELECT value, {link_pairs.pairs_sql()} AS pairs FROM sized""",
     )
     link_pairs.pair_with_index(script, model.most, index)
     listed = ", ".join(["_id AS _n", *(quoted(v.attribute) for v in usable)])
@@ -418,7 +413,7 @@ SELECT {listed}, {_identified_in_index(work)} AS _identified FROM {index}.record
 WHERE _id IN (SELECT join_key_l FROM link_pairs UNION SELECT join_key_r FROM link_pairs) AND _id NOT IN (SELECT _n FROM left_out)""",
     )
     link_pairs.forms(script, usable, "partners", "partner_forms")
-    link_pairs.prepare(script, usable, dict(model.unseen), "partner_forms", more=True)
+    link_pairs.prepare(script, usable, model.unseen, "partner_forms", more=True)
     if again:
         script.con.execute("DROP TABLE blocks; ALTER TABLE own_blocks RENAME TO blocks")
 

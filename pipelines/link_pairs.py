@@ -7,7 +7,7 @@ record that is compared today is compared in the same way in ten years, beside w
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.link_kinds import Look, install
 from pipelines.link_script import Script
@@ -67,7 +67,7 @@ SELECT t, 1 + round(100 * ln((SELECT count(DISTINCT "{n}") FROM forms) / count(*
     return unseen
 
 
-def prepare(script: Script, looks: Sequence[Look], unseen: dict[str, int], source: str, *, more: bool = False) -> None:
+def prepare(script: Script, looks: Sequence[Look], unseen: Mapping[str, int], source: str, *, more: bool = False) -> None:
     """Table link_prepared: the records of `source` as they are compared, pieces with their weights. `more`: beside those it has."""
     joins, columns = [], []
     for v in looks:
@@ -138,8 +138,9 @@ def plan(script: Script, looks: Sequence[Look], asked: Sequence[Rule]) -> tuple[
     return tuple(rules), most
 
 
-#: Pairs that n records with one value make, of which i have an identifier, when at least one of the two has none.
-PAIRS = "(n * (n - 1) - i * (i - 1)) // 2"
+def pairs_sql(n: str = "n", i: str = "i") -> str:
+    """Pairs that n records with one value make, of which i have an identifier, when at least one of the two has none."""
+    return f"({n} * ({n} - 1) - {i} * ({i} - 1)) // 2"
 
 
 def _cut(script: Script, budget: int) -> tuple[int, list[str]]:
@@ -148,7 +149,7 @@ def _cut(script: Script, budget: int) -> tuple[int, list[str]]:
         "plan of blocks, smallest first",
         f"""CREATE OR REPLACE TABLE planned AS
 WITH sized AS (SELECT rule, value, count(*) AS n, count(*) FILTER (_identified) AS i FROM blocks GROUP BY rule, value)
-SELECT rule, value, {PAIRS} AS pairs FROM sized WHERE pairs > 0""",
+SELECT rule, value, {pairs_sql()} AS pairs FROM sized WHERE pairs > 0""",
     )
     [(most, beyond)] = script.ask(
         f"""WITH each AS (SELECT pairs, sum(pairs) AS sum FROM planned GROUP BY pairs),
@@ -166,7 +167,7 @@ def pair(script: Script, most: int) -> None:
         f"""CREATE TABLE link_pairs AS
 WITH kept AS (
   SELECT value FROM (SELECT value, count(*) AS n, count(*) FILTER (_identified) AS i FROM blocks GROUP BY value)
-  WHERE {PAIRS} BETWEEN 1 AND {most})
+  WHERE {pairs_sql()} BETWEEN 1 AND {most})
 SELECT DISTINCT l._n AS join_key_l, r._n AS join_key_r, '0' AS match_key
 FROM blocks l JOIN kept USING (value) JOIN blocks r USING (value)
 WHERE l._n < r._n AND NOT (l._identified AND r._identified)""",
