@@ -31,7 +31,7 @@ test-slow: setup ## long tests: kills, hostile files, replays of ../shared/data 
 	$(BIN)/python -m pytest -m "airflow and slow" -s
 
 kills: setup ## 500 processes killed while files of every format come in: nothing lost, nothing doubled
-	DMP_KILLS=500 $(BIN)/python -m pytest tests/crash/test_kill_formats.py -q -s
+	DMP_KILLS=500 $(BIN)/python -m pytest tests/crash/test_kill_formats.py tests/crash/test_kill_upkeep.py -q -s
 
 test-pages: setup ## the tests that need Debian's Chromium and LibreOffice Calc; installs them (root)
 	@{ command -v chromium && command -v soffice; } >/dev/null || { \
