@@ -9,7 +9,8 @@ that was written and never registered is garbage, not data.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -52,6 +53,7 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
     for _, path in change.files.values():
         sync_file(path)
         sync_folder(path.parent)
+    started = time.time()
     with workspace.locked("commit"):
         con.execute("BEGIN TRANSACTION")
         try:
@@ -76,6 +78,7 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
                     register(con, name, path)
                 for name, rows in change.rows.items():
                     insert(con, name, rows)
+                _sync_written(workspace, {*change.erase, *change.delete, *change.replace, *change.rows}, started)
                 con.execute("COMMIT")
         except BaseException:
             # A transaction that failed at COMMIT is gone already; the first error is the one to tell.
@@ -83,6 +86,20 @@ def commit(con: duckdb.DuckDBPyConnection, workspace: Workspace, change: Commit)
                 con.execute("ROLLBACK")
             raise
     return True
+
+
+def _sync_written(workspace: Workspace, names: Collection[str], started: float) -> None:
+    """Bring to the disk what DuckLake itself wrote for these tables since `started`: which rows of a file are deleted, many rows at once.
+
+    It does not; and a catalogue that names a file which a power cut took cannot be read.
+    """
+    for name in names:
+        folder = workspace.lake_data / name.replace(".", "/", 1)
+        written = [path for path in folder.glob("ducklake-*.parquet") if path.stat().st_mtime >= started - 2]
+        for path in written:
+            sync_file(path)
+        if written:
+            sync_folder(folder)
 
 
 def _is_there(con: duckdb.DuckDBPyConnection, name: str, column: str, value: Any) -> bool:

@@ -282,3 +282,30 @@ def test_a_look_up_of_the_newest_rows_reads_its_table_once(place: Town) -> None:
     with place.run(FIRST) as run, lake.few_rows(run.con):
         [(_, plan)] = run.con.execute(newest).fetchall()
     assert plan.count("DUCKLAKE_SCAN") == 1
+
+
+def test_rows_are_erased_by_a_list_and_what_the_lake_wrote_of_it_is_on_the_disk_before_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    lake.create(workspace)
+    synced: list[str] = []
+    monkeypatch.setattr("warehouse.commit.sync_file", lambda path: synced.append(path.name))
+
+    def written(con: duckdb.DuckDBPyConnection, sql: str) -> Path:
+        path = workspace.new_file("base.thing", "thing-1")
+        con.execute(f"COPY ({sql}) TO {lake.literal(str(path))} {lake.PARQUET}")
+        return path
+
+    with lake.connect(workspace) as con:
+        lake.attach(con, workspace, read_only=False)
+        columns = {"_entity": "VARCHAR", "n": "INTEGER"}
+        first = written(con, "SELECT 'e' || i AS _entity, i::INTEGER AS n FROM range(9) t(i)")
+        commit(con, workspace, Commit(None, files={"base.thing": (columns, first)}))
+        gone = tmp_path / "gone.parquet"
+        con.execute(f"COPY (SELECT unnest(['e3', 'e5', 'none']) AS _entity) TO {lake.literal(str(gone))} {lake.PARQUET}")
+        second = written(con, "SELECT 'e3' AS _entity, 33::INTEGER AS n")
+        change = Commit(None, files={"base.thing": (columns, second)}, erase={"base.thing": ("_entity", gone)})
+        commit(con, workspace, change)
+        assert con.execute("SELECT n FROM lake.base.thing ORDER BY n").fetchall() == [(n,) for n in (0, 1, 2, 4, 6, 7, 8, 33)]
+    assert [name for name in synced if name.endswith("-delete.parquet")]
