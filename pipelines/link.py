@@ -377,7 +377,7 @@ FROM touched LEFT JOIN gained AS g USING (value) LEFT JOIN lost AS l USING (valu
         f"""CREATE TABLE again AS
 SELECT DISTINCT _id AS _n FROM {index}.key
 WHERE is_block AND _id NOT IN (SELECT _n FROM left_out) AND value IN (
-  SELECT value FROM touched_values WHERE n_before > 1 
+  SELECT value FROM touched_values WHERE n_before > 1
     AND ({link_pairs.pairs_sql("n_before", "i_before")} <= {model.most}) <> ({link_pairs.pairs_sql()} <= {model.most}))""",
     )
     again = script.number("SELECT count(*) FROM again")
