@@ -54,7 +54,7 @@ masked; to see in full what differs, take the workbook: `dmp review export {enti
                 return pages(run, entity.id, MOST)
 
         @task
-        def keep(doubt: dict[str, str], answer: dict[str, Any]) -> str:
+        def keep(doubt: dict[str, str], answer: Any) -> str:
             from pipelines.review_page import Refused, keep
 
             context = get_current_context()
@@ -77,7 +77,7 @@ masked; to see in full what differs, take the workbook: `dmp review export {enti
                 response_timeout=ANSWER_WITHIN,
                 # The page asks for the reason; `keep` refuses what a program answers without one, and the doubt comes again.
             )
-            keep(doubt, ask.output)  # type: ignore[arg-type]  # what Airflow hands over when it runs
+            keep(doubt, ask.output)
 
         one.expand_kwargs(doubts())
 

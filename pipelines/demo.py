@@ -218,6 +218,8 @@ def _batches(batches: Sequence[tuple[Any, ...]]) -> Group:
 
 
 def _farewell(place: Workspace, seconds: float) -> str:
+    with reading(place) as con:
+        code = con.execute("SELECT min(uscc) FROM lake.base.legal_entity WHERE _sources > 1").fetchall()[0][0]
     shown = min(os.path.relpath(place.root), str(place.root), key=len)
     return f"""
 报告 report      {place.reports / "index.html"}
@@ -226,6 +228,6 @@ def _farewell(place: Workspace, seconds: float) -> str:
 
 打开 Airflow · open Airflow again:   DMP_WORKSPACE={shown} dmp airflow
     http://127.0.0.1:8080   用户 user: {airflow_home.USER}   密码 password: {place.airflow / "secrets" / "passwords.json"}
-查来源 · follow one golden record back to file and row:   DMP_WORKSPACE={shown} dmp trace legal_entity ID
+查来源 · follow one golden record back to file and row:   DMP_WORKSPACE={shown} dmp trace legal_entity {code}
 自己的来源 · a source of your own:   dmp contract new FILE
 """

@@ -36,10 +36,10 @@ def golden_sql(run: Run, entity_id: str, as_of: int | datetime | None = None, *,
     fusion.
     """
     entity = run.catalog.entity(entity_id)
-    if not table_columns(run.con, f"base.{entity_id}"):
+    stored = table_columns(run.con, f"base.{entity_id}")
+    if not stored:
         raise NotFound(f"no golden records of {entity_id} yet; `dmp run` makes them once one of its sources has been accepted")
     if as_of is None:
-        stored = table_columns(run.con, f"base.{entity_id}")
         values = {a.name: quoted(a.name) if a.name in stored else "NULL" for a in entity.attributes}
         source = table(f"base.{entity_id}")
     else:

@@ -110,7 +110,7 @@ def link(
         source = quoted(records)
         if con.execute(f"SELECT count(*) <> count(DISTINCT _record) FROM {source}").fetchall()[0][0]:
             raise ValueError(f"{records}: `_record` must be there and unique; make it from source, batch and row")
-        identified = " OR ".join(f"({_given(i, present)})" for i in identifiers) or "false"
+        identified = _identified(identifiers, present)
         numbered = "row_number() OVER (ORDER BY _record) - 1"
         if since:
             for name in ("gone", "moved"):
@@ -188,6 +188,11 @@ def looked_at(entity: Entity, present: frozenset[str]) -> tuple[str, ...]:
     identifying = [a for i in _identifiers(entity, present) for a in i.attributes]
     told = [a for item in entity.clashing for a in item]
     return tuple(dict.fromkeys(a for a in [*identifying, *(v.attribute for v in looks(entity, present)), *told] if a in present))
+
+
+def _identified(identifiers: Sequence[Identifier], present: frozenset[str]) -> str:
+    """Whether a record has any identifier, in SQL."""
+    return " OR ".join(f"({_given(i, present)})" for i in identifiers) or "false"
 
 
 def _given(identifier: Identifier, present: frozenset[str]) -> str:
@@ -279,7 +284,9 @@ QUALIFY row_number() OVER (PARTITION BY _n ORDER BY p DESC, other) = 1""",
     )
     if delta:
         near = p >= threshold
-        _hand_on(script, codes, [(left[near], right[near]), (np.arange(size), one), _ends(forbidden)], cluster)
+        _hand_on(
+            script, codes, [(left[near], right[near]), (np.arange(size), one), _ends(forbidden)], cluster, work.since is not None
+        )
     return model, figures
 
 
@@ -341,7 +348,7 @@ def _leave_out_what_is_shared(work: _Work, model: Model, usable: Sequence[Look])
         )
     if not link_clash.contradicting(script, work.entity, work.present, "compared", told, "contradicting"):
         return
-    own = tuple(v for v in usable if work.entity.attribute(v.attribute).kind not in ("address", "phone"))
+    own = tuple(v for v in usable if not link_clash.is_of_a_household(work.entity, v.attribute))
     if own:
         script.con.execute(
             "CREATE TABLE contradicting_pairs AS SELECT l AS join_key_l, r AS join_key_r, '0' AS match_key FROM contradicting"
@@ -385,7 +392,7 @@ WHERE is_block AND _id NOT IN (SELECT _n FROM left_out) AND value IN (
         script.note(f"{again} records are compared anew because a value of theirs became too common to go by, or is no longer")
         listed = ", ".join(["_id AS _n", *(quoted(v.attribute) for v in usable)])
         script.con.execute(
-            f"CREATE TABLE again_records AS SELECT {listed}, {_identified_in_index(work)} AS _identified FROM {index}.record "
+            f"CREATE TABLE again_records AS SELECT {listed}, {_identified(work.identifiers, work.present)} AS _identified FROM {index}.record "
             "WHERE _id IN (SELECT _n FROM again)"
         )
         link_pairs.forms(script, usable, "again_records", "again_forms")
@@ -409,17 +416,13 @@ SELECT value, {link_pairs.pairs_sql()} AS pairs FROM sized""",
     script.run(
         "records they are compared with",
         f"""CREATE TABLE partners AS
-SELECT {listed}, {_identified_in_index(work)} AS _identified FROM {index}.record
+SELECT {listed}, {_identified(work.identifiers, work.present)} AS _identified FROM {index}.record
 WHERE _id IN (SELECT join_key_l FROM link_pairs UNION SELECT join_key_r FROM link_pairs) AND _id NOT IN (SELECT _n FROM left_out)""",
     )
     link_pairs.forms(script, usable, "partners", "partner_forms")
     link_pairs.prepare(script, usable, model.unseen, "partner_forms", more=True)
     if again:
         script.con.execute("DROP TABLE blocks; ALTER TABLE own_blocks RENAME TO blocks")
-
-
-def _identified_in_index(work: _Work) -> str:
-    return " OR ".join(f"({_given(i, work.present)})" for i in work.identifiers) or "false"
 
 
 def _gather(work: _Work, threshold: float) -> None:
@@ -469,7 +472,11 @@ FROM pairs JOIN all_records AS a ON a._id = l JOIN all_records AS b ON b._id = r
 
 
 def _hand_on(
-    script: Script, codes: Sequence[link_groups.Numbers], ties: Sequence[tuple[Any, Any]], cluster: link_groups.Numbers
+    script: Script,
+    codes: Sequence[link_groups.Numbers],
+    ties: Sequence[tuple[Any, Any]],
+    cluster: link_groups.Numbers,
+    beside_index: bool,
 ) -> None:
     """delta_*: what the index is to know. Records that hang together go by their smallest number, clusters by that of their first record."""
     size = script.number("SELECT count(*) FROM all_records")
@@ -491,17 +498,11 @@ def _hand_on(
         f"""CREATE TABLE delta_place AS FROM hanging_together;
 CREATE TABLE delta_number AS SELECT _id, _record FROM all_records;
 CREATE TABLE delta_compared AS FROM recompared;
-CREATE TABLE delta_gone AS SELECT _n FROM {"gone" if _has(script, "gone") else "recompared WHERE false"};
+CREATE TABLE delta_gone AS SELECT _n FROM {"gone" if beside_index else "recompared WHERE false"};
 CREATE TABLE delta_pair AS SELECT l, r, p FROM compared;
 CREATE TABLE delta_key AS
   SELECT value, false AS is_block, _n AS _id, true AS identified FROM keys
   UNION ALL SELECT DISTINCT value, true, _n, _identified FROM blocks"""
-    )
-
-
-def _has(script: Script, table: str) -> bool:
-    return bool(
-        script.ask(f"SELECT 1 FROM duckdb_tables() WHERE schema_name = current_schema() AND table_name = '{table}' LIMIT 1")
     )
 
 

@@ -141,6 +141,11 @@ FROM pairs""",
     return _disputes(script, forbidden)
 
 
+def is_of_a_household(entity: Entity, attribute: str) -> bool:
+    """Whether a household or an office shares its values: then it is no evidence for two that contradict each other."""
+    return entity.attribute(attribute).kind in ("address", "phone")
+
+
 def contradicting(script: Script, entity: Entity, present: frozenset[str], pairs: str, records: str, out: str) -> bool:
     """Table out (`l`, `r`): those of `pairs` whose records (`_n`, attributes) contradict each other in all of the entity's `clash`.
     False: none do, and there is no such table."""

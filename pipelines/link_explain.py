@@ -18,6 +18,7 @@ import duckdb
 
 from catalog.entity import Entity
 from pipelines import link_model, models
+from pipelines.link_clash import is_of_a_household
 from pipelines.link_kinds import Look, looks
 from pipelines.link_pairs import forms, macros, often_shared, prepare, weigh
 from pipelines.link_script import Script
@@ -32,10 +33,6 @@ MOST_APART = 0.00001
 #: Level of an attribute that a household or an office shares, between two whose names and dates contradict each other: it counts for nothing
 #: (`pipelines.link`).
 LEFT_OUT = "left out"
-
-
-def _is_shared(entity: Entity, attribute: str) -> bool:
-    return entity.attribute(attribute).kind in ("address", "phone")
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,9 @@ def explain(
     for a, b, *cells in found:
         prior = settings["probability_two_random_records_match"]
         weights = tuple(_weight(c, *cell.values()) for c, cell in zip(settings["comparisons"], cells, strict=True))
-        apart = tuple(replace(w, level=LEFT_OUT, bits=0.0, rarity=0.0) if _is_shared(entity, w.attribute) else w for w in weights)
+        apart = tuple(
+            replace(w, level=LEFT_OUT, bits=0.0, rarity=0.0) if is_of_a_household(entity, w.attribute) else w for w in weights
+        )
         for some in (weights, apart):
             likeness = Likeness(math.log2(prior / (1 - prior)), some)
             if abs(likeness.probability - likely[a, b]) <= MOST_APART:
@@ -121,10 +120,8 @@ def _reached(
     version, settings = last
     if version:
         folder = models.folder(run.workspace, entity.id, version)
-        model = link_model.read(folder)
-        settings, unseen, filled = model.settings, dict(model.unseen), model.filled
-        for path in sorted(folder.glob("*.parquet")):
-            con.execute(f"CREATE VIEW {quoted(path.stem)} AS FROM read_parquet({literal(str(path))})")
+        model = link_model.load(script, folder)
+        settings, unseen, filled = model.settings, model.unseen, model.filled
         only = "WHERE _record IN (SELECT a FROM asked_pair UNION SELECT b FROM asked_pair)"
     else:
         only = ""

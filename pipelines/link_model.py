@@ -142,10 +142,10 @@ def figures(script: Script, looks: Sequence[Look], subject: str, compared: str) 
 
 
 def load(script: Script, folder: Path) -> Model:
-    """The model in a folder; its tables come into the scratch schema."""
+    """The model in a folder; its tables can be read in the current schema."""
     model = read(folder)
     for path in sorted(folder.glob("*.parquet")):
-        script.con.execute(f'CREATE TABLE "{path.stem}" AS FROM read_parquet({literal(str(path))})')
+        script.con.execute(f'CREATE VIEW "{path.stem}" AS FROM read_parquet({literal(str(path))})')
     script.note(f"pinned model, learned from {model.records} records")
     return model
 

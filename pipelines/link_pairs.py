@@ -48,7 +48,7 @@ def _of_value(sql: str, attribute: str) -> str:
     return re.sub(r"\bv\b", f'"{attribute}"', sql)
 
 
-def weigh(script: Script, looks: Sequence[Look]) -> dict[str, int]:
+def weigh(script: Script, looks: Sequence[Look]) -> Mapping[str, int]:
     """Tables `<attribute>__pieces` (`t`, `w`): the rarer a piece of a text, the more it weighs. What one never seen weighs, per attribute."""
     unseen = {}
     for v in looks:

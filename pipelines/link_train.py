@@ -30,9 +30,8 @@ def _train(run: Run, entity: Entity) -> tuple[int, Model]:
     version = models.newest(run.workspace, entity.id) + 1
     with working(run) as con:
         records_in_force(run, con, entity)
-        decisions = run.catalog.decisions.get(entity.id, ())
         keep = models.folder(run.workspace, entity.id, version)
-        learned = link(con, entity, "records", "clusters", None, decisions, keep=keep, pin_at=2).model
+        learned = link(con, entity, "records", "clusters", keep=keep, pin_at=2).model
     if learned is None:
         raise NotFound(f"the records of {entity.id} say too little to learn from: no two of them share a value that is compared")
     return version, learned

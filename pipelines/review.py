@@ -144,8 +144,7 @@ def take_workbook(run: Run, path: Path, reviewer: str = "") -> Taken:
     who = (reviewer or found.reviewer).strip()
     if not who:
         raise ValueError("the workbook names no reviewer; say who decided with --reviewer NAME")
-    said = [(a.row, Verdict(a.doubt, a.left, a.right, a.kind, a.verdict, a.reason)) for a in found.answers]
-    taken = take(run, found.entity, who, f"workbook {hashlib.sha256(data).hexdigest()}", said)
+    taken = take(run, found.entity, who, f"workbook {hashlib.sha256(data).hexdigest()}", found.answers)
     if taken.problems:
         return taken
     parts = {"new": taken.new, "unchanged": taken.unchanged, "blank": found.blank}

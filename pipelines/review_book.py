@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pipelines.formula import runs
 from pipelines.mend_book import height, shown
 from pipelines.mend_mark import marks
 from pipelines.paper import on_paper
-from pipelines.review_journal import DIFFERENT, SAME, UNSURE
+from pipelines.review_journal import DIFFERENT, SAME, UNSURE, Verdict
 from pipelines.review_queue import Question
 from warehouse.layout import write_atomically
 
@@ -62,19 +62,6 @@ _WRAP = Alignment(vertical="top", wrap_text=True)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a workbook says about one doubt. `row` is the first of its lines that says it."""
-
-    row: int
-    doubt: str
-    left: str
-    right: str
-    kind: str
-    verdict: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Problem:
     """Something in the workbook that cannot be taken, by the row that a spreadsheet program shows; None: the whole of it."""
 
@@ -85,13 +72,14 @@ class Problem:
 
 @dataclass
 class Reading:
-    """A workbook that came back. `lines` counts the doubts in it, `blank` those without an answer."""
+    """A workbook that came back. `lines` counts the doubts in it, `blank` those without an answer; an answer stands with the first row
+    that says it."""
 
     entity: str = ""
     reviewer: str = ""
     lines: int = 0
     blank: int = 0
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[tuple[int, Verdict]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -244,7 +232,7 @@ def read(path: Path) -> Reading:
 
 
 def _take(found: Reading, rows: Sequence[Sequence[Any]], at: dict[str, int]) -> None:
-    said: dict[str, Answer] = {}
+    said: dict[str, tuple[int, Verdict]] = {}
     seen: set[str] = set()
     reasons: dict[str, tuple[int, str]] = {}
     for number, cells in enumerate(rows[1:], 2):
@@ -275,20 +263,16 @@ def _take(found: Reading, rows: Sequence[Sequence[Any]], at: dict[str, int]) -> 
                 )
             )
             continue
-        answer = Answer(number, doubt, parts[1], parts[2], parts[3], _WORDS[decision.casefold()], reason)
-        if doubt in said and said[doubt].verdict != answer.verdict:
-            found.problems.append(
-                Problem(number, f"与第 {said[doubt].row} 行的判定矛盾", f"contradicts the decision in row {said[doubt].row}")
-            )
-        said.setdefault(doubt, answer)
+        verdict = Verdict(doubt, parts[1], parts[2], parts[3], _WORDS[decision.casefold()], reason)
+        first, before = said.setdefault(doubt, (number, verdict))
+        if before.verdict != verdict.verdict:
+            found.problems.append(Problem(number, f"与第 {first} 行的判定矛盾", f"contradicts the decision in row {first}"))
     for doubt, (number, _) in reasons.items():
         if doubt in seen and doubt not in said:
             found.problems.append(Problem(number, "写了理由，没有判定", "a reason without a decision"))
-    for answer in said.values():
-        reason = answer.reason or reasons.get(answer.doubt, (0, ""))[1]
-        if answer.verdict != UNSURE and not reason:
-            found.problems.append(Problem(answer.row, "缺少理由", "the reason is missing"))
-        found.answers.append(
-            Answer(answer.row, answer.doubt, answer.left, answer.right, answer.kind, answer.verdict, shown(reason))
-        )
+    for row, verdict in said.values():
+        reason = verdict.reason or reasons.get(verdict.doubt, (0, ""))[1]
+        if verdict.verdict != UNSURE and not reason:
+            found.problems.append(Problem(row, "缺少理由", "the reason is missing"))
+        found.answers.append((row, replace(verdict, reason=shown(reason))))
     found.lines, found.blank = len(seen), len(seen - said.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import duckdb
 
@@ -46,13 +47,14 @@ def upkeep(run: Run, habits: Habits = HABITS, tell: Callable[[Step], None] = lam
 
 
 def _verbs(run: Run, habits: Habits) -> Iterator[_Verb]:
+    """One at a time, each with the connection that the run has by then."""
     for name in lake.storage(run.con):
         if name.split(".", 1)[0] in lake.LAYERS:
-            yield lambda name=name: lake.flush(run.con, run.workspace, name, habits)  # type: ignore[misc]
-            yield lambda name=name: lake.compact(run.con, run.workspace, name, habits)  # type: ignore[misc]
-    yield lambda: lake.expire(run.con, run.workspace, habits)
-    yield lambda: lake.purge(run.con, run.workspace)
-    yield lambda: lake.remove_unnamed(run.con, run.workspace, habits)
+            yield partial(lake.flush, run.con, run.workspace, name, habits)
+            yield partial(lake.compact, run.con, run.workspace, name, habits)
+    yield partial(lake.expire, run.con, run.workspace, habits)
+    yield partial(lake.purge, run.con, run.workspace)
+    yield partial(lake.remove_unnamed, run.con, run.workspace, habits)
 
 
 def told(steps: Sequence[Step]) -> list[str]:
