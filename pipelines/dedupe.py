@@ -14,7 +14,7 @@ import duckdb
 
 from catalog.contract import Contract
 from catalog.entity import Entity
-from pipelines import link_index, models
+from pipelines import link_index, models, portions
 from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
 from pipelines.current import batches_sql, deletes_sql, merges_by_key, order_sql
@@ -125,7 +125,7 @@ SELECT (SELECT count(*) FROM {known}.record) - (SELECT count(*) FROM delta_gone)
     + (SELECT count(DISTINCT cluster) FROM delta_place)"""
             ).fetchall()[0]
         else:
-            con.execute("CREATE TABLE records AS\n" + "\nUNION ALL\n".join(sql.values()))
+            _gather(con, "records", sql, _accepted(inputs))
             con.execute("CREATE TABLE gone (_record VARCHAR); CREATE VIEW written AS FROM records")
             keep = models.folder(run.workspace, entity.id, models.newest(run.workspace, entity.id) + 1) if not version else None
             linked = link(
@@ -198,7 +198,22 @@ def records_in_force(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity) -
     inputs = _inputs(run, entity)
     if not inputs:
         raise NotFound(f"no row of any source of {entity.id} is in force yet; `dmp status` shows what was received")
-    con.execute("CREATE TABLE records AS\n" + "\nUNION ALL\n".join(_open(run, con, entity, inputs).values()))
+    _gather(con, "records", _open(run, con, entity, inputs), _accepted(inputs))
+
+
+def _accepted(inputs: Sequence[Input]) -> dict[str, int]:
+    """Source -> rows of its batches in force."""
+    rows: dict[str, int] = {}
+    for i in inputs:
+        rows[i.source] = rows.get(i.source, 0) + i.rows
+    return rows
+
+
+def _gather(con: duckdb.DuckDBPyConnection, into: str, sql: Mapping[str, str], rows: Mapping[str, int]) -> None:
+    """A table of what the statement of each source finds, each source portion by portion; `rows`: how many its statement groups."""
+    con.execute(f"CREATE TABLE {into} AS\n" + "\nUNION ALL\n".join(f"(FROM (\n{text}\n) LIMIT 0)" for text in sql.values()))
+    for source, text in sql.items():
+        portions.fill(con, into, text, portions.of_text(rows.get(source, 0)))
 
 
 def _inputs_hash(entity: Entity, decided: Sequence[Mapping[str, Any]], inputs: Sequence[Input], version: int) -> str:
@@ -228,27 +243,32 @@ def _changes(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, inputs: S
     con.execute(f"CREATE TABLE exchanged AS FROM came UNION (FROM {known}.input EXCEPT SELECT source, batch FROM inputs)")
     sources = {s for (s,) in con.execute("SELECT DISTINCT source FROM exchanged").fetchall()}
     con.execute("CREATE TABLE touched (_record VARCHAR)")
-    parts = {}
+    parts, touched = {}, {}
     for contract in (c for c in run.catalog.sources_of(entity.id) if c.id in sources):
         stored = table_columns(con, f"std.{contract.id}")
         identity, keyed = _identity(contract, stored)
-        keys = ", ".join(f"{k} AS k{n}" for n, k in enumerate(identity))
+        named = ", ".join(f"{k} AS k{n}" for n, k in enumerate(identity))
         listed = ", ".join(
             literal(b) for (b,) in con.execute("SELECT batch FROM exchanged WHERE source = ?", [contract.id]).fetchall()
         )
         name = quoted(f"touched__{contract.id}")
         con.execute(
-            f'CREATE TABLE {name} AS SELECT DISTINCT {keys} FROM {table(f"std.{contract.id}")} WHERE "_batch" IN ({listed})'
+            f'CREATE TABLE {name} AS SELECT DISTINCT {named} FROM {table(f"std.{contract.id}")} AS s WHERE "_batch" IN ({listed})'
         )
         text = " || chr(31) || ".join([literal(contract.id), *(f"k{n}" for n in range(len(identity)))])
-        con.execute(f"INSERT INTO touched SELECT {digest_sql(text)} FROM {name}")
+        touched[contract.id] = con.execute(f"INSERT INTO touched SELECT {digest_sql(text)} FROM {name}").fetchall()[0][0]
         parts[contract.id] = _survivors_sql(
             entity, contract, stored, name if keyed else None, "inputs" if keyed else "came_recent"
         )
     con.execute("CREATE VIEW came_recent AS FROM inputs SEMI JOIN came USING (source, batch)")
-    body = "\nUNION ALL\n".join(p for p in parts.values() if p)
     record = f"{known}.record"
-    con.execute("CREATE TABLE fresh AS " + (body or f"SELECT * EXCLUDE (_id, _hash) FROM {record} WHERE false"))
+    if any(parts.values()):
+        # of the keys that were touched there are as many rows as there are of any
+        records = dict(con.execute(f"SELECT _source, count(*) FROM {record} GROUP BY _source").fetchall())
+        rows = {s: min(n, n * touched.get(s, 0) // records.get(s, 1)) for s, n in _accepted(inputs).items()}
+        _gather(con, "fresh", {s: text for s, text in parts.items() if text}, rows)
+    else:
+        con.execute(f"CREATE TABLE fresh AS SELECT * EXCLUDE (_id, _hash) FROM {record} WHERE false")
     con.execute(f"CREATE TABLE former AS SELECT * EXCLUDE (_hash) FROM {record} WHERE _hash IN (SELECT {HASH} FROM touched)")
     names = [row[0] for row in con.execute("DESCRIBE former").fetchall() if row[0] not in ("_id", "_record")]
     linked = looked_at(entity, frozenset(names))
@@ -333,11 +353,11 @@ def records_sql(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, source
 
 
 def _identity(contract: Contract, stored: Mapping[str, str]) -> tuple[list[str], bool]:
-    """What makes a row of a source the same record in every batch, and whether that is a key: else each row is a record of its own."""
-    keys = [quoted(c.name) for c in contract.keys if c.name in stored] if merges_by_key(contract, stored) else []
+    """What makes a row of a source, called s, the same record in every batch, and whether that is a key: else each row is a record of its own."""
+    keys = [f"s.{quoted(c.name)}" for c in contract.keys if c.name in stored] if merges_by_key(contract, stored) else []
     if keys:
         return [f"coalesce(CAST({k} AS VARCHAR), '')" for k in keys], True
-    return ['"_batch"', "coalesce(\"_sheet\", '')", 'CAST("_row" AS VARCHAR)'], False
+    return ['s."_batch"', "coalesce(s.\"_sheet\", '')", 'CAST(s."_row" AS VARCHAR)'], False
 
 
 def _survivors_sql(
@@ -351,15 +371,21 @@ def _survivors_sql(
         return ""
     identity, keys = _identity(contract, stored)
     record = digest_sql(" || chr(31) || ".join([literal(contract.id), *identity]))
-    order = order_sql(contract, stored, "DATE '0001-01-01' + (i.recency - 1)")
+    order = order_sql(contract, stored, "DATE '0001-01-01' + (_recency - 1)")
     has = [a for a in entity.attributes if a.name in stored]
     wanted = " AND ".join(f"{k} = t.k{n}" for n, k in enumerate(identity))
+    # one table for the expressions of the contract, whose columns may bear any name
+    rows = (
+        f"SELECT s.*, i.recency AS _recency FROM {table(f'std.{contract.id}')} AS s"
+        f' JOIN {inputs} AS i ON i.batch = s."_batch" AND i.source = {literal(contract.id)}'
+        + (f" SEMI JOIN {only} AS t ON {wanted}" if only else "")
+    )
     history = (
-        f"  SELECT s.*, i.recency AS _recency, {record} AS _record,\n"
+        f"  SELECT *, {record} AS _record,\n"
         '    struct_pack(batch := "_batch", sheet := "_sheet", "row" := "_row") AS _place,\n'
         f"    {order} AS _order\n"
-        f'  FROM {table(f"std.{contract.id}")} AS s JOIN {inputs} AS i ON i.batch = s."_batch" AND i.source = {literal(contract.id)}'
-        + (f"\n  SEMI JOIN {only} AS t ON {wanted}" if only else "")
+        f"  FROM ({rows}) AS s\n"
+        f"  WHERE {portions.within(portions.number_of_text(' || chr(31) || '.join(identity)))}"
     )
     if deletes := deletes_sql(contract, stored):
         ended = f"max(CASE WHEN {deletes} THEN _order END) OVER (PARTITION BY _record)"

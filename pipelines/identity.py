@@ -24,6 +24,7 @@ import duckdb
 
 from catalog.entity import Entity, Identifier
 from pipelines.dedupe import digest_sql, is_fused, journalled
+from pipelines.portions import within
 from pipelines.run import Run
 from warehouse.lake import PARQUET, attach, literal, quoted, table, table_columns
 from warehouse.layout import Workspace, sync_file, sync_folder, write_atomically
@@ -256,7 +257,7 @@ def name_clusters(con: duckdb.DuckDBPyConnection, entity: Entity) -> list[Statem
     )
     # an id that anybody ever had, or that two would have, is taken: another is minted from the same seed
     taken = (
-        f"SELECT _cluster FROM ({mint}) WHERE _entity IN (SELECT _entity FROM old_id UNION SELECT _entity FROM old_member)\n"
+        f"SELECT _cluster FROM ({mint}) WHERE _entity IN (SELECT _entity FROM old_id UNION ALL SELECT _entity FROM old_member)\n"
         f"UNION SELECT _cluster FROM ({mint}) QUALIFY row_number() OVER (PARTITION BY _entity ORDER BY _cluster) > 1"
     )
     while con.execute(f"UPDATE unnamed SET turn = turn + 1 WHERE _cluster IN ({taken})").fetchall()[0][0]:
@@ -265,11 +266,19 @@ def name_clusters(con: duckdb.DuckDBPyConnection, entity: Entity) -> list[Statem
     return [*((title, sql) for title, _, sql in statements), ("ids that stay or come back", KEEP), ("new ids", mint)]
 
 
+def told_sql(entity: Entity) -> str:
+    """What is to be said of each cluster, a portion of the entities in `assigned`."""
+    zh, en = (_identifier_title(entity, language) for language in ("zh", "en"))
+    return f"""SELECT _cluster, count(*) AS records, bool_or(_clash) AS clash, string_agg(DISTINCT _source, ', ' ORDER BY _source) AS sources,
+  string_agg(DISTINCT {zh}, '、' ORDER BY {zh}) FILTER (_identifier IS NOT NULL) AS by_zh,
+  string_agg(DISTINCT {en}, ', ' ORDER BY {en}) FILTER (_identifier IS NOT NULL) AS by_en, min(_probability) AS p
+FROM assigned WHERE {within("_entity")} GROUP BY _cluster"""
+
+
 def changes_sql(entity: Entity, golden: frozenset[str]) -> str:
-    """The rows of `ledger.entity_change` that this fusion adds; `golden`: columns of the former golden table. Needs named, placed,
+    """The rows of `ledger.entity_change` that this fusion adds; `golden`: columns of the former golden table. Needs named, told_cluster,
     overlap, old_member, old_token, new_golden, old_golden, and the variables number and recorded_at: the text is the same each time."""
     mine = f"{literal(entity.id)} AS entity, getvariable('number') AS number, getvariable('recorded_at') AS recorded_at"
-    zh, en = (_identifier_title(entity, language) for language in ("zh", "en"))
     gone = "SELECT DISTINCT _entity FROM old_member WHERE _entity NOT IN (SELECT _entity FROM named)"
     changed = f"""
 UNION ALL
@@ -284,19 +293,14 @@ FROM (
   SELECT _cluster, arg_min(_entity, row(-records, -tokens, _entity)) AS _entity, max(records) AS records FROM overlap WHERE alive GROUP BY _cluster
 ), whither AS (
   SELECT _entity, arg_min(_cluster, row(-records, -tokens, _cluster)) AS _cluster, max(records) AS records FROM overlap WHERE alive GROUP BY _entity
-), sums AS (
-  SELECT _cluster, count(*) AS records, bool_or(_clash) AS clash, string_agg(DISTINCT _source, ', ' ORDER BY _source) AS sources,
-    string_agg(DISTINCT {zh}, '、' ORDER BY {zh}) FILTER (_identifier IS NOT NULL) AS by_zh,
-    string_agg(DISTINCT {en}, ', ' ORDER BY {en}) FILTER (_identifier IS NOT NULL) AS by_en, min(_probability) AS p
-  FROM placed GROUP BY _cluster
 ), new AS (
   SELECT n._entity, n.how, s.*, w._entity AS former, w.records AS came
-  FROM named AS n JOIN sums AS s USING (_cluster) LEFT JOIN whence AS w USING (_cluster) WHERE n.how <> 'kept'
+  FROM named AS n JOIN told_cluster AS s USING (_cluster) LEFT JOIN whence AS w USING (_cluster) WHERE n.how <> 'kept'
 ), gone AS (
   SELECT g._entity, n._entity AS other, w.records AS went, s.by_zh, s.by_en, s.p,
     (SELECT count(*) FROM old_member AS m WHERE m._entity = g._entity) AS had,
     (SELECT list(token ORDER BY token) FROM old_token AS t WHERE t._entity = g._entity AND t.alive) AS held
-  FROM ({gone}) AS g LEFT JOIN whither AS w USING (_entity) LEFT JOIN named AS n USING (_cluster) LEFT JOIN sums AS s USING (_cluster)
+  FROM ({gone}) AS g LEFT JOIN whither AS w USING (_entity) LEFT JOIN named AS n USING (_cluster) LEFT JOIN told_cluster AS s USING (_cluster)
 )
 SELECT {mine}, _entity,
   CASE WHEN how = 'restored' THEN 'restored' WHEN former IS NULL THEN 'created' ELSE 'split' END AS change, former AS other,

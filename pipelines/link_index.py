@@ -34,6 +34,9 @@ HASH = "CAST('0x' || left(_record, 16) AS UBIGINT)"
 
 TABLES = ("record", "key", "pair", "place")
 
+#: Every so many fusions the space of rows that went is taken back, which rewrites the parts of the file where any did: most of it.
+VACUUM_EACH = 16
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -134,6 +137,8 @@ def learn(workspace: Workspace, entity: str, place: Path) -> None:
             con.execute(f"ATTACH {literal(str(file))} AS made")
             [(number,)] = con.execute("SELECT number FROM made.mark").fetchall()
             if number == state["number"] - 1:
+                if state["number"] % VACUUM_EACH:
+                    con.execute("SET max_vacuum_tasks = 0")
                 con.execute("BEGIN")
                 former = {
                     "record": ("record", "gone"),  # the keys of a record that says the same as before stay

@@ -75,11 +75,12 @@ def train(script: Script, how: Match, looks: tuple[Look, ...]) -> Model | None:
     """Learn from the records of `subject`; None where nothing can be compared.
 
     Reads    subject: `_n`, `_identified`, the compared attributes
-    Writes   forms, link_prepared, blocks of all of them; `<attribute>__pieces`, `<attribute>__frequency`
+    Writes   link_prepared, blocks of all of them; `<attribute>__pieces`, `<attribute>__frequency`
     """
     forms(script, looks, "subject", "forms")
     unseen = weigh(script, looks)
     prepare(script, looks, unseen, "forms")
+    script.con.execute("DROP TABLE forms")
     counts = script.ask("SELECT " + ", ".join(f'count("{v.column("n")}")' for v in looks) + " FROM link_prepared")[0]
     usable = tuple(v for v, filled in zip(looks, counts, strict=True) if filled > 1)
     filled = {v.attribute: int(n) for v, n in zip(looks, counts, strict=True) if n > 1}

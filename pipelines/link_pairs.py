@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from pipelines import portions
 from pipelines.link_kinds import Look, install
 from pipelines.link_script import Script
 
@@ -40,7 +41,9 @@ def forms(script: Script, looks: Sequence[Look], source: str, out: str) -> None:
                 suffix, form = list(v.forms.items())[step]
                 made.append(f'{_of_value(form, v.attribute)} AS "{v.column(suffix)}"')
         sql = f"(SELECT *, {', '.join(made)}\n FROM {sql})"
-    script.run("normal forms", f"CREATE TABLE {out} AS SELECT * FROM {sql} ORDER BY _n")
+    kept = [v.column(s) for v in looks for s in v.forms if s in {"n", v.weighed, *v.kept}]
+    listed = ", ".join(f'"{column}"' for column in kept)
+    script.run("normal forms", f"CREATE TABLE {out} AS SELECT _n, _identified, {listed} FROM {sql}")
 
 
 def _of_value(sql: str, attribute: str) -> str:
@@ -70,6 +73,7 @@ SELECT t, 1 + round(100 * ln((SELECT count(DISTINCT "{n}") FROM forms) / count(*
 def prepare(script: Script, looks: Sequence[Look], unseen: Mapping[str, int], source: str, *, more: bool = False) -> None:
     """Table link_prepared: the records of `source` as they are compared, pieces with their weights. `more`: beside those it has."""
     joins, columns = [], []
+    portion = portions.within("_n")
     for v in looks:
         columns += [f'f."{v.column(s)}"' for s in v.kept]
         if v.weighed is None:
@@ -78,14 +82,16 @@ def prepare(script: Script, looks: Sequence[Look], unseen: Mapping[str, int], so
         joins.append(
             f"""LEFT JOIN (SELECT _n, list({{'t': t, 'w': {weight}}} ORDER BY {weight} DESC, t) AS "{v.attribute}__tw",
     sum({weight})::BIGINT AS "{v.attribute}__w"
-  FROM (SELECT _n, unnest("{t}") AS t FROM {source}) LEFT JOIN "{v.attribute}__pieces" USING (t) GROUP BY _n) AS "{v.attribute}" USING (_n)"""
+  FROM (SELECT _n, unnest("{t}") AS t FROM {source} WHERE {portion}) LEFT JOIN "{v.attribute}__pieces" USING (t) GROUP BY _n) AS "{v.attribute}" USING (_n)"""
         )
         columns += [f'"{v.attribute}__tw"', f'"{v.attribute}__w"']
-    script.run(
-        "records as compared",
-        f"{'INSERT INTO link_prepared' if more else 'CREATE TABLE link_prepared AS'} SELECT f._n, f._identified, {', '.join(columns)}\n"
-        f"FROM {source} f\n" + "\n".join(joins) + "\nORDER BY f._n",
-    )
+    sql = f"SELECT f._n, f._identified, {', '.join(columns)}\nFROM {source} f\n" + "\n".join(joins)
+    if not more:
+        script.con.execute(f"CREATE TABLE link_prepared AS {sql} LIMIT 0")
+    [(rows, first, last)] = script.ask(f"SELECT count(*), coalesce(min(_n), 0), coalesce(max(_n), 0) FROM {source}")
+    title, sql = "records as compared", f"{sql}\nWHERE {portions.within('f._n')} ORDER BY f._n"
+    script.statements.append((title, f"INSERT INTO link_prepared {sql}"))
+    portions.fill(script.con, "link_prepared", sql, portions.numbers(first, last, rows))
 
 
 def often_shared(looks: Sequence[Look]) -> list[Look]:

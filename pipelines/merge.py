@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import duckdb
 
 from catalog.entity import Attribute, Entity
+from pipelines import portions
 from pipelines.clash import clash_sql, name_senders
 from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
 from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key, settle
 from pipelines.errors import StageError
 from pipelines.golden import HISTORY, history_sql
-from pipelines.identity import CHANGES, changes_sql, keep, moved_members, name_clusters, read_before, tidy
+from pipelines.identity import CHANGES, changes_sql, keep, moved_members, name_clusters, read_before, tidy, told_sql
 from pipelines.review_queue import asked_before_sql, queue_sql
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
@@ -78,9 +79,15 @@ def _merge(run: Run, entity: Entity) -> None:
         name_senders(run, con, [b for _, b in fusion.inputs])
         before = read_before(run, con, entity, whole=fusion.whole)
         statements = name_clusters(con, entity)
-        statements += [("entity of each record", ASSIGNED_SQL), ("best value of each field", chosen_sql(entity))]
+        statements.append(("entity of each record", ASSIGNED_SQL))
         con.execute(f"CREATE TEMP TABLE assigned AS\n{ASSIGNED_SQL}")
-        con.execute(f"CREATE TEMP TABLE chosen AS\n{chosen_sql(entity)}")
+        con.execute("DROP TABLE placed")
+        bounds = portions.digests(con.execute("SELECT count(*) FROM assigned").fetchall()[0][0])
+        for name, title, sql in (("chosen", "best value of each field", chosen_sql(entity)),
+                                 ("told_cluster", "what is told of each group", told_sql(entity))):  # fmt: skip
+            con.execute(f"CREATE TEMP TABLE {name} AS\n{sql}\nLIMIT 0")
+            portions.fill(con, name, sql, bounds)
+            statements.append((title, sql))
         files = {}
         for table, (columns, sql) in outputs.items():
             path = run.workspace.new_file(table, fusion.fusion.replace("#", "-"))
@@ -179,8 +186,8 @@ def golden_columns(entity: Entity) -> Columns:
     return {"_entity": "VARCHAR", **kinds, "_records": "BIGINT", "_sources": "BIGINT", "_clash": "BOOLEAN"}
 
 
-ASSIGNED_SQL = """SELECT p.* EXCLUDE (_clash), n._entity, max(p._clash) OVER (PARTITION BY n._entity) AS _clash
-FROM placed AS p JOIN named AS n USING (_cluster)"""
+#: In the order of their entities, as all that is made of them: so a portion is found without reading all, and nothing is sorted again.
+ASSIGNED_SQL = "SELECT p.*, n._entity FROM placed AS p JOIN named AS n USING (_cluster) ORDER BY n._entity, p._record"
 
 
 def _ranks(con: duckdb.DuckDBPyConnection, entity: Entity, sources: Sequence[str]) -> None:
@@ -197,7 +204,7 @@ def chosen_sql(entity: Entity) -> str:
     fields = ",\n  ".join(_chosen(a) for a in entity.attributes)
     return (
         f"SELECT _entity,\n  {fields},\n  count(*) AS _records, count(DISTINCT t._source) AS _sources, bool_or(t._clash) AS _clash\n"
-        "FROM assigned AS t JOIN authority USING (_source)\nGROUP BY _entity"
+        f"FROM assigned AS t JOIN authority USING (_source)\nWHERE {portions.within('_entity')}\nGROUP BY _entity ORDER BY _entity"
     )
 
 
@@ -221,25 +228,25 @@ def _chosen(attribute: Attribute) -> str:
 
 def golden_sql(entity: Entity) -> str:
     fields = ", ".join(f"{quoted(a.name)}.v AS {quoted(a.name)}" for a in entity.attributes)
-    return f"SELECT _entity, {fields}, _records, _sources, _clash FROM chosen ORDER BY _entity"
+    return f"SELECT _entity, {fields}, _records, _sources, _clash FROM chosen"
 
 
 def origin_sql(entity: Entity) -> str:
     """Status: authority (rank 1), stale (an older row of the authority), unconfirmed (any other source)."""
     parts = []
-    for a in entity.attributes:
+    for a in sorted(entity.attributes, key=lambda a: a.name):
         c = quoted(a.name)
         parts.append(
-            f"SELECT _entity, {literal(a.name)} AS attribute, {c}.record AS _record, {c}.source AS _source, {c}.batch AS _batch, "
-            f'{c}.sheet AS _sheet, {c}."row" AS _row, {c}.rank AS authority_rank, '
-            f"CASE WHEN {c}.rank > 1 THEN 'unconfirmed' WHEN {c}.stale THEN 'stale' ELSE 'authority' END AS status, "
-            f"{quoted(a.name + '__values')} AS values_seen, {quoted(a.name + '__sources')} AS sources_with_value\n"
-            f"FROM chosen WHERE {c} IS NOT NULL"
+            f"CASE WHEN {c} IS NOT NULL THEN struct_pack(attribute := {literal(a.name)}, _record := {c}.record, _source := {c}.source, "
+            f'_batch := {c}.batch, _sheet := {c}.sheet, _row := {c}."row", authority_rank := {c}.rank, '
+            f"status := CASE WHEN {c}.rank > 1 THEN 'unconfirmed' WHEN {c}.stale THEN 'stale' ELSE 'authority' END, "
+            f"values_seen := {quoted(a.name + '__values')}, sources_with_value := {quoted(a.name + '__sources')}) END"
         )
-    return "SELECT * FROM (\n" + "\nUNION ALL\n".join(parts) + "\n) AS fields ORDER BY _entity, attribute"
+    listed = "list_filter([\n  " + ",\n  ".join(parts) + "\n], lambda field: field IS NOT NULL)"
+    return f"SELECT _entity, unnest(field) FROM (SELECT _entity, unnest({listed}) AS field FROM chosen)"
 
 
 MEMBER_SQL = (
     'SELECT _record, _entity, _source, "_batch", "_sheet", "_row", _link, _identifier, _probability, _matched_to, _anchors\n'
-    "FROM assigned ORDER BY _record"
+    "FROM assigned"
 )

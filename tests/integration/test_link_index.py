@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import link_index
+from pipelines import link_index, portions
 from pipelines.rebuild import rebuild
 from pipelines.verify import verify
 from tests.support import Tables, Town, tables, town
@@ -192,3 +192,18 @@ def test_an_index_that_is_damaged_or_of_another_fusion_is_made_anew(tmp_path: Pa
     place.run_at(at(3))
     other.run_at(at(3))
     assert golden(place) == golden(other)
+
+
+@pytest.mark.usefixtures("pinned_at_once")
+def test_grouped_portion_by_portion_a_town_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With keys whose names the statements use themselves."""
+    for name, text in SOURCES.items():
+        monkeypatch.setitem(SOURCES, name, text.replace("to: register_no", "to: recency").replace("to: tax_no", "to: batch"))
+    whole, piecewise = (new_town(tmp_path / name) for name in ("whole", "piecewise"))
+    for day, lines in enumerate(days()[:2]):
+        for place, rows in ((whole, portions.ROWS), (piecewise, 9)):
+            land(place, day, lines)
+            with monkeypatch.context() as patch:
+                patch.setattr(portions, "ROWS", rows)
+                place.run_at(at(day))
+        assert golden(whole) == golden(piecewise)
