@@ -16,10 +16,10 @@ from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, s
 from pipelines.errors import StageError
 from pipelines.golden import HISTORY, history_sql
 from pipelines.identity import CHANGES, changes_sql, keep, moved_members, name_clusters, read_before, tidy, told_sql
-from pipelines.review_queue import asked_before_sql, queue_sql
+from pipelines.review_queue import queue_sql
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
-from warehouse.lake import PARQUET, literal, quoted
+from warehouse.lake import PARQUET, literal, quoted, table
 from warehouse.tables import TABLES, Columns
 
 ORIGIN: Columns = {
@@ -89,11 +89,11 @@ def _merge(run: Run, entity: Entity) -> None:
             portions.fill(con, name, sql, bounds)
             statements.append((title, sql))
         files = {}
-        for table, (columns, sql) in outputs.items():
-            path = run.workspace.new_file(table, fusion.fusion.replace("#", "-"))
+        for target, (columns, sql) in outputs.items():
+            path = run.workspace.new_file(target, fusion.fusion.replace("#", "-"))
             con.execute(f"COPY (\n{sql}\n) TO {literal(str(path))} {PARQUET}")
-            files[table] = (columns, path)
-            statements.append((table, sql))
+            files[target] = (columns, path)
+            statements.append((target, sql))
         golden, columns = files[f"base.{entity_id}"][1], TABLES[CHANGES][1]
         con.execute(f"CREATE TEMP VIEW new_golden AS FROM read_parquet({literal(str(golden))})")
         if not before.golden:
@@ -116,28 +116,20 @@ def _merge(run: Run, entity: Entity) -> None:
             everything = f"FROM old_history UNION ALL BY NAME FROM read_parquet({literal(str(past))})"
             con.execute(f"COPY ({everything} ORDER BY number, _entity) TO {literal(str(path))} {PARQUET}")
         files[f"base.{entity_id}__history"] = (HISTORY, path if before.restored else past)
-        if con.execute("FROM clashes LIMIT 1").fetchall():
-            path = run.workspace.new_file("quality.clash", fusion.fusion.replace("#", "-"))
-            con.execute(f"COPY (\n{clash_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
-            files["quality.clash"] = (TABLES["quality.clash"][1], path)
-            statements.append(("quality.clash", clash_sql(entity)))
-        if con.execute("FROM doubts LIMIT 1").fetchall():
-            path = run.workspace.new_file("quality.review", fusion.fusion.replace("#", "-"))
-            con.execute(f"COPY (\n{queue_sql(entity)}\n) TO {literal(str(path))} {PARQUET}")
-            files["quality.review"] = (TABLES["quality.review"][1], path)
-            statements.append(("quality.review", queue_sql(entity)))
         erase = {}
         if not fusion.whole:
-            con.execute(
-                f"COPY (SELECT DISTINCT _entity FROM old_member ORDER BY 1) TO {literal(str(place / 'erase.parquet'))} {PARQUET}"
-            )
-            looked_at = "SELECT _record FROM records UNION FROM gone ORDER BY 1"
-            con.execute(f"COPY ({looked_at}) TO {literal(str(place / 'records_at_hand.parquet'))} {PARQUET}")
+            gone = "SELECT DISTINCT _entity FROM old_member ORDER BY 1"
+            con.execute(f"COPY ({gone}) TO {literal(str(place / 'erase.parquet'))} {PARQUET}")
             erase = dict.fromkeys(outputs, ("_entity", place / "erase.parquet"))
-            erase["quality.clash"] = ("_record", place / "records_at_hand.parquet")
-            asked = asked_before_sql(entity, f"read_parquet({literal(str(place / 'records_at_hand.parquet'))})")
-            con.execute(f"COPY ({asked}) TO {literal(str(place / 'asked_before.parquet'))} {PARQUET}")
-            erase["quality.review"] = ("doubt", place / "asked_before.parquet")
+        for target, sql in (("quality.clash", clash_sql(entity)), ("quality.review", queue_sql(entity))):
+            path = run.workspace.new_file(target, fusion.fusion.replace("#", "-"))
+            still = "" if fusion.whole else f"UNION ALL BY NAME\n{still_told_sql(entity, target)}"
+            [(rows,)] = con.execute(f"COPY (\nSELECT * FROM (\n{sql}\n)\n{still}) TO {literal(str(path))} {PARQUET}").fetchall()
+            if rows:
+                files[target] = (TABLES[target][1], path)
+                statements.append((target, sql))
+            else:
+                path.unlink()
         surviving, placed, made = con.execute(
             "SELECT (SELECT count(*) FROM records), (SELECT count(DISTINCT _record) FROM assigned), count(*) FROM chosen"
         ).fetchall()[0]
@@ -159,7 +151,7 @@ def _merge(run: Run, entity: Entity) -> None:
         absent=("ledger.fusion", "fusion", fusion.fusion),
         files=files,
         replace=frozenset(outputs) if fusion.whole else frozenset(),
-        delete=dict.fromkeys(("quality.clash", "quality.review"), ("entity", entity_id)) if fusion.whole else {},
+        delete=dict.fromkeys(("quality.clash", "quality.review"), ("entity", entity_id)),
         erase=erase,
         rows={
             "ledger.fusion": [{
@@ -179,6 +171,15 @@ def _merge(run: Run, entity: Entity) -> None:
     ))  # fmt: skip
     tidy(run.workspace, entity_id, number)
     settle(run, entity_id)
+
+
+def still_told_sql(entity: Entity, name: str) -> str:
+    """Of the clashes or doubts of the former fusion those about none of the records at hand, which were not looked at again.
+
+    They are written again, so that the former file ends whole: what a transaction sees that began before depends on it (decision 26)."""
+    named = ("_record",) if name == "quality.clash" else ("left_record", "right_record")
+    apart = " AND ".join(f"{column} NOT IN (SELECT _record FROM records UNION ALL FROM gone)" for column in named)
+    return f"SELECT * FROM {table(name)} WHERE entity = {literal(entity.id)} AND {apart}"
 
 
 def golden_columns(entity: Entity) -> Columns:

@@ -72,12 +72,6 @@ def queue_sql(entity: Entity) -> str:
 FROM doubts ORDER BY priority DESC, doubt"""
 
 
-def asked_before_sql(entity: Entity, at_hand: str) -> str:
-    """The doubts of the former fusion about any of the records `at_hand`: what is in doubt about these is worked out again."""
-    return f"""SELECT doubt FROM {table("quality.review")} WHERE entity = {literal(entity.id)}
-  AND (left_record IN (SELECT _record FROM {at_hand}) OR right_record IN (SELECT _record FROM {at_hand})) ORDER BY 1"""
-
-
 @dataclass(frozen=True)
 class Queued:
     """A row of quality.review; or a doubt that is in the queue no more, but that a reviewer has spoken of."""
