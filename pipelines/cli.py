@@ -13,6 +13,7 @@ import typer
 from pipelines.review_cli import app as review_app
 
 if TYPE_CHECKING:
+    import duckdb
     from rich.console import Console
 
     from pipelines.run import Run
@@ -273,7 +274,7 @@ def rows_(
     from pipelines.current import rows_sql
 
     with _run() as run:
-        _show_rows(run, rows_sql(run, source, _aware(as_of) if as_of else None, reveal=reveal), csv, limit)
+        _show_rows(run.con, rows_sql(run, source, _aware(as_of) if as_of else None, reveal=reveal), csv, limit)
 
 
 @app.command("golden")
@@ -282,31 +283,47 @@ def golden_(
     as_of: Annotated[
         str | None, typer.Option("--as-of", help="As they stood at this instant, or after the fusion of this number.")
     ] = None,
+    on: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="As they were true on this day, by all that has arrived since; with --as-of TIME by what had arrived then.",
+        ),
+    ] = None,
     csv: Annotated[str | None, typer.Option(help="Write all of them as CSV into this file; - is standard output.")] = None,
     limit: Annotated[int | None, typer.Option(min=0, help="At most so many (on the screen: 20 unless given).")] = None,
     reveal: Annotated[bool, typer.Option(help="Show personal values in full; use it where the law lets you.")] = False,
 ) -> None:
-    """The golden records of an entity, as they stand or as they stood at any past instant."""
+    """The golden records of an entity: as they stand, as they stood at any past instant, or as they were true on a day."""
     from pipelines.golden import golden_sql
+    from pipelines.golden_on import golden_on
 
     number = (as_of or "").rpartition("#")[2]
     when = None if as_of is None else int(number) if number.isdecimal() else _aware(as_of)
     with _run() as run:
-        _show_rows(run, golden_sql(run, entity, when, reveal=reveal), csv, limit)
+        if on is None:
+            _show_rows(run.con, golden_sql(run, entity, when, reveal=reveal), csv, limit)
+        elif isinstance(when, int):
+            raise typer.BadParameter(
+                "beside --on it must be an instant: one fusion made golden records of one day only", param_hint="--as-of"
+            )
+        else:
+            with golden_on(run, entity, on.date(), when, reveal=reveal) as (con, sql):
+                _show_rows(con, sql, csv, limit)
 
 
-def _show_rows(run: Run, sql: str, csv: str | None, limit: int | None) -> None:
+def _show_rows(con: duckdb.DuckDBPyConnection, sql: str, csv: str | None, limit: int | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from pipelines.current import write_csv
 
     if csv:
-        write_csv(run.con, sql, csv, limit)
+        write_csv(con, sql, csv, limit)
         return
-    found = run.con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
+    found = con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
     names, rows = [d[0] for d in found.description or ()], found.fetchall()
-    [(count,)] = run.con.execute(f"SELECT count(*) FROM (\n{sql}\n)").fetchall()
+    [(count,)] = con.execute(f"SELECT count(*) FROM (\n{sql}\n)").fetchall()
     table = Table(*names)
     for row in rows:
         table.add_row(*(Text("" if v is None else str(v)) for v in row))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -26,13 +26,14 @@ LAST_DAY = """CASE
   END"""
 
 
-def batches_sql(contract: Contract, as_of: datetime | None = None) -> str:
+def batches_sql(contract: Contract, as_of: datetime | None = None, on: date | None = None) -> str:
     """The batches of a source in force: per period the highest version that the gate let pass; of a snapshot the newest
     period alone. One row per batch: `batch`, `period`, `last_day`, `rows_accepted`.
 
-    As of an instant: as if nothing that arrived later had arrived.
+    As of an instant: as if nothing that arrived later had arrived. On a day: as if no period had been that ended later.
     """
     arrived = f"\n    AND arrived_at <= TIMESTAMPTZ {literal(as_of.astimezone(UTC).isoformat())}" if as_of else ""
+    arrived += f"\n    AND {LAST_DAY} <= DATE {literal(on.isoformat())}" if on else ""
     newest = "\nQUALIFY last_day = max(last_day) OVER ()" if contract.load == "snapshot" else ""
     return f"""SELECT batch, period, rows_accepted, {LAST_DAY} AS last_day
 FROM (

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -193,9 +194,14 @@ def _open(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, inputs: Sequ
     return records_sql(run, con, entity, {i.source for i in inputs})
 
 
-def records_in_force(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity) -> None:
-    """Table records on `con`: the surviving rows of all sources of an entity. NotFound where none was ever accepted."""
-    inputs = _inputs(run, entity)
+def records_in_force(
+    run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, on: date | None = None, as_of: datetime | None = None
+) -> None:
+    """Table records on `con`: the surviving rows of all sources of an entity, now or of a past time as `batches_sql` has it. NotFound
+    where there is none."""
+    inputs = _inputs(run, entity, on, as_of)
+    if not inputs and (on or as_of):
+        raise NotFound(f"no row of any source of {entity.id} is of that time; `dmp status` shows what was received")
     if not inputs:
         raise NotFound(f"no row of any source of {entity.id} is in force yet; `dmp status` shows what was received")
     _gather(con, "records", _open(run, con, entity, inputs), _accepted(inputs))
@@ -211,9 +217,9 @@ def _accepted(inputs: Sequence[Input]) -> dict[str, int]:
 
 def _gather(con: duckdb.DuckDBPyConnection, into: str, sql: Mapping[str, str], rows: Mapping[str, int]) -> None:
     """A table of what the statement of each source finds, each source portion by portion; `rows`: how many its statement groups."""
-    con.execute(f"CREATE TABLE {into} AS\n" + "\nUNION ALL\n".join(f"(FROM (\n{text}\n) LIMIT 0)" for text in sql.values()))
-    for source, text in sql.items():
-        portions.fill(con, into, text, portions.of_text(rows.get(source, 0)))
+    for place, (source, text) in enumerate(sql.items()):
+        put = portions.fill if place else portions.create
+        put(con, into, text, portions.of_text(rows.get(source, 0)))
 
 
 def _inputs_hash(entity: Entity, decided: Sequence[Mapping[str, Any]], inputs: Sequence[Input], version: int) -> str:
@@ -337,11 +343,13 @@ def journalled(workspace: Workspace, entity: str) -> int:
     return int(mark.read_text()) if mark.is_file() else 0
 
 
-def _inputs(run: Run, entity: Entity) -> list[Input]:
+def _inputs(run: Run, entity: Entity, on: date | None = None, as_of: datetime | None = None) -> list[Input]:
     """Batches in force of the entity's sources, see `pipelines.current`."""
     found: list[Input] = []
     for contract in sorted(run.catalog.sources_of(entity.id), key=lambda c: c.id):
-        rows = run.con.execute(f"SELECT batch, last_day, rows_accepted FROM ({batches_sql(contract)}) ORDER BY batch").fetchall()
+        rows = run.con.execute(
+            f"SELECT batch, last_day, rows_accepted FROM ({batches_sql(contract, as_of, on)}) ORDER BY batch"
+        ).fetchall()
         found += [Input(contract.id, batch, day.toordinal(), accepted) for batch, day, accepted in rows]
     return found
 

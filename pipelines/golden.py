@@ -53,7 +53,7 @@ def golden_sql(run: Run, entity_id: str, as_of: int | datetime | None = None, *,
         }
         former = f"SELECT _entity, {newest} FROM {table(f'base.{entity_id}__history')} WHERE {when} GROUP BY _entity"
         source = f"(SELECT * FROM ({former}) WHERE NOT last.ended)"
-    shown = [_shown(entity, name, value, reveal) for name, value in values.items()]
+    shown = [shown_sql(entity, name, value, reveal) for name, value in values.items()]
     return f"SELECT _entity, {', '.join(shown)}\nFROM {source}\nORDER BY _entity"
 
 
@@ -63,7 +63,8 @@ def _utc(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat()
 
 
-def _shown(entity: Entity, name: str, value: str, reveal: bool) -> str:
+def shown_sql(entity: Entity, name: str, value: str, reveal: bool) -> str:
+    """A value of a golden record under its attribute's name, masked where it must be."""
     attribute = entity.attribute(name)
     hidden = attribute.is_masked and not attribute.digest and not reveal
     return f"{masked_sql(f'CAST({value} AS VARCHAR)') if hidden else value} AS {quoted(name)}"

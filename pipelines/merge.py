@@ -75,7 +75,7 @@ def _merge(run: Run, entity: Entity) -> None:
         set_digest_key(con, run.workspace)
         for name in ("records", "clusters", "clashes", "doubts", "gone"):
             con.execute(f"CREATE VIEW {name} AS FROM read_parquet({literal(str(place / f'{name}.parquet'))})")
-        _ranks(con, entity, [s for s, _ in fusion.inputs])
+        rank_sources(con, entity, [s for s, _ in fusion.inputs])
         name_senders(run, con, [b for _, b in fusion.inputs])
         before = read_before(run, con, entity, whole=fusion.whole)
         statements = name_clusters(con, entity)
@@ -85,8 +85,7 @@ def _merge(run: Run, entity: Entity) -> None:
         bounds = portions.digests(con.execute("SELECT count(*) FROM assigned").fetchall()[0][0])
         for name, title, sql in (("chosen", "best value of each field", chosen_sql(entity)),
                                  ("told_cluster", "what is told of each group", told_sql(entity))):  # fmt: skip
-            con.execute(f"CREATE TEMP TABLE {name} AS\n{sql}\nLIMIT 0")
-            portions.fill(con, name, sql, bounds)
+            portions.create(con, name, sql, bounds)
             statements.append((title, sql))
         files = {}
         for target, (columns, sql) in outputs.items():
@@ -121,13 +120,17 @@ def _merge(run: Run, entity: Entity) -> None:
             gone = "SELECT DISTINCT _entity FROM old_member ORDER BY 1"
             con.execute(f"COPY ({gone}) TO {literal(str(place / 'erase.parquet'))} {PARQUET}")
             erase = dict.fromkeys(outputs, ("_entity", place / "erase.parquet"))
-        for target, sql in (("quality.clash", clash_sql(entity)), ("quality.review", queue_sql(entity))):
+        for target, table_found, sql_of in (("quality.clash", "clashes", clash_sql), ("quality.review", "doubts", queue_sql)):
+            parts = [] if fusion.whole else [still_told_sql(entity, target)]
+            if con.execute(f"FROM {table_found} LIMIT 1").fetchall():
+                parts.append(f"SELECT * FROM (\n{sql_of(entity)}\n)")
+                statements.append((target, sql_of(entity)))
+            if not parts:
+                continue
             path = run.workspace.new_file(target, fusion.fusion.replace("#", "-"))
-            still = "" if fusion.whole else f"UNION ALL BY NAME\n{still_told_sql(entity, target)}"
-            [(rows,)] = con.execute(f"COPY (\nSELECT * FROM (\n{sql}\n)\n{still}) TO {literal(str(path))} {PARQUET}").fetchall()
-            if rows:
+            sql = "\nUNION ALL BY NAME\n".join(parts)
+            if con.execute(f"COPY (\n{sql}\n) TO {literal(str(path))} {PARQUET}").fetchall()[0][0]:
                 files[target] = (TABLES[target][1], path)
-                statements.append((target, sql))
             else:
                 path.unlink()
         surviving, placed, made = con.execute(
@@ -191,7 +194,7 @@ def golden_columns(entity: Entity) -> Columns:
 ASSIGNED_SQL = "SELECT p.*, n._entity FROM placed AS p JOIN named AS n USING (_cluster) ORDER BY n._entity, p._record"
 
 
-def _ranks(con: duckdb.DuckDBPyConnection, entity: Entity, sources: Sequence[str]) -> None:
+def rank_sources(con: duckdb.DuckDBPyConnection, entity: Entity, sources: Sequence[str]) -> None:
     """Table `authority` (source, one rank per attribute): the authority order, spelled out for the sources at hand."""
     names = [a.name for a in entity.attributes]
     columns = ", ".join(f"{quoted(n)} INTEGER" for n in names)

@@ -12,22 +12,25 @@ from itertools import pairwise
 
 import duckdb
 
+#: The keys at which portions begin, and the one behind the last.
+Bounds = Sequence[int | str]
+
 #: Rows grouped at once.
 ROWS = 500_000
 
 
-def numbers(first: int, last: int, rows: int) -> Sequence[int]:
+def numbers(first: int, last: int, rows: int) -> Bounds:
     """Bounds of the portions of `rows` rows whose keys are numbers from `first` to `last`, evenly spread."""
     count = max(1, -(-rows // ROWS))
     return [first + (last - first + 1) * i // count for i in range(count)] + [last + 1]
 
 
-def digests(rows: int) -> Sequence[str]:
+def digests(rows: int) -> Bounds:
     """Bounds of the portions of `rows` rows whose keys are hexadecimal digests."""
     return [f"{bound:08x}" for bound in numbers(0, 0xFFFFFFFF, rows)[:-1]] + ["g"]
 
 
-def of_text(rows: int) -> Sequence[int]:
+def of_text(rows: int) -> Bounds:
     """Bounds of the portions of `rows` rows whose keys are any text, each by `number_of_text`."""
     return numbers(0, 0xFFFF, rows)
 
@@ -41,9 +44,20 @@ def within(key: str) -> str:
     return f"{key} >= getvariable('low') AND {key} < getvariable('high')"
 
 
-def fill(con: duckdb.DuckDBPyConnection, table: str, sql: str, bounds: Sequence[int] | Sequence[str]) -> None:
+def fill(con: duckdb.DuckDBPyConnection, table: str, sql: str, bounds: Bounds) -> None:
     """Insert into `table` what `sql`, which holds the condition `within`, finds in each portion."""
     for low, high in pairwise(bounds):
-        con.execute("SET VARIABLE low = $1", [low])
-        con.execute("SET VARIABLE high = $1", [high])
+        _look_at(con, low, high)
         con.execute(f"INSERT INTO {table}\n{sql}")
+
+
+def create(con: duckdb.DuckDBPyConnection, table: str, sql: str, bounds: Bounds) -> None:
+    """The new table `table` of what `sql` finds in each portion."""
+    _look_at(con, *bounds[:2])
+    con.execute(f"CREATE TABLE {table} AS\n{sql}\nLIMIT 0")
+    fill(con, table, sql, bounds)
+
+
+def _look_at(con: duckdb.DuckDBPyConnection, low: int | str, high: int | str) -> None:
+    con.execute("SET VARIABLE low = $1", [low])
+    con.execute("SET VARIABLE high = $1", [high])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipelines.dedupe import dedupe
 from pipelines.errors import NotFound
 from pipelines.flow import fuse, intake
 from pipelines.golden import golden_sql
+from pipelines.golden_on import golden_on
 from pipelines.merge import merge
 from pipelines.rebuild import rebuild
 from pipelines.run import Run, open_run
@@ -290,3 +291,22 @@ def test_golden_records_as_they_stood_after_each_fusion_also_in_a_rebuilt_wareho
     with open_run(now=run.now, workspace=again.root, catalog=street.place.catalog) as new:
         for number, stood in expected.items():
             assert names(new, number) == stood
+
+
+def test_golden_records_as_they_were_true_on_a_day_by_all_that_is_known_now_or_was_known_then(street: Street) -> None:
+    def true_on(run: Run, day: str, as_of: str | None = None) -> dict[str, str]:
+        then = datetime.fromisoformat(as_of) if as_of else None
+        with golden_on(run, "shop", date.fromisoformat(day), then) as (con, sql):
+            return dict(con.execute(f"SELECT shop_name, _entity FROM ({sql})").fetchall())
+
+    first = street.next(["R1,S1,甲店", "R2,S2,乙店"], ["T1,S1,1", "T2,S2,2"])
+    street.next(["R1,S1,甲店新名"], ["T1,S1,1"])  # 乙店 is no more
+    street.day += 1
+    street.place.drop("market", "shop_20260302.csv", SHOP + "R1,S1,甲店真名\nR2,S2,乙店\n")  # late: what was true two days ago
+    street.place.run_at(street.at())
+    with street.run() as run:
+        assert true_on(run, "2026-03-02") == {"甲店真名": first["S1"], "乙店": first["S2"]}
+        assert true_on(run, "2026-03-02", "2026-03-03T23:00:00+08:00") == {"甲店": first["S1"], "乙店": first["S2"]}
+        assert true_on(run, "2026-03-03") == true_on(run, "2026-03-09") == {"甲店新名": first["S1"]}
+        with pytest.raises(NotFound, match="of that time"):
+            true_on(run, "2026-03-01")

@@ -172,6 +172,7 @@ def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pinned_at_once")
 def test_an_index_that_is_damaged_or_of_another_fusion_is_made_anew(tmp_path: Path) -> None:
     place, other = new_town(tmp_path / "one"), new_town(tmp_path / "other")
