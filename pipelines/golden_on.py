@@ -39,10 +39,11 @@ def golden_on(
 
     Made anew from every row whose period had ended by then, linked by the model and the decisions in force today: what arrived later
     about that time counts, what speaks of a later time does not. `as_of`: from what had arrived by that instant. Cost: a whole
-    fusion. Nothing is kept. Raises NotFound where no row is of that time.
+    fusion. Nothing is kept; a fusion of the entity waits. Raises NotFound where no row is of that time.
     """
     entity = run.catalog.entity(entity_id)
-    with working(run) as con:
+    # no fusion in the meantime, as in `pipelines.contradictions`
+    with run.workspace.locked(f"entity-{entity_id}"), working(run) as con:
         records_in_force(run, con, entity, on=day, as_of=as_of)
         version = models.in_force(run.workspace, entity)
         pinned = models.folder(run.workspace, entity_id, version) if version and entity.match else None
