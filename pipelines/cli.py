@@ -312,6 +312,10 @@ def golden_(
                 _show_rows(con, sql, csv, limit)
 
 
+#: Characters that a column needs to be read at all.
+NARROWEST = 9
+
+
 def _show_rows(con: duckdb.DuckDBPyConnection, sql: str, csv: str | None, limit: int | None) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -324,10 +328,18 @@ def _show_rows(con: duckdb.DuckDBPyConnection, sql: str, csv: str | None, limit:
     found = con.execute(f"{sql}\nLIMIT {20 if limit is None else limit}")
     names, rows = [d[0] for d in found.description or ()], found.fetchall()
     [(count,)] = con.execute(f"SELECT count(*) FROM (\n{sql}\n)").fetchall()
-    table = Table(*names)
-    for row in rows:
-        table.add_row(*(Text("" if v is None else str(v)) for v in row))
     console = _console()
+    shown = [[Text("" if v is None else str(v)) for v in row] for row in rows]
+    if len(names) * NARROWEST <= console.width:
+        table = Table(*names)
+        for cells in shown:
+            table.add_row(*cells)
+    else:  # side by side nothing could be read
+        table = Table("", "", show_header=False)
+        for cells in shown:
+            for name, cell in zip(names, cells, strict=True):
+                table.add_row(name, cell)
+            table.add_section()
     console.print(table)
     console.print(f"{len(rows)} of {count} rows")
 

@@ -152,7 +152,7 @@ def test_rows_are_shown_masked_and_csv_runs_nothing(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"out.csv", "workspace", "catalog"}
 
 
-def test_the_command_prints_rows_as_of_an_instant(lived: Town) -> None:
+def test_the_command_prints_rows_as_of_an_instant(lived: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     def dmp(*arguments: str) -> subprocess.CompletedProcess[str]:
         names = {"DMP_WORKSPACE": str(lived.workspace.root), "DMP_CATALOG": str(lived.catalog)}
         return subprocess.run(
@@ -163,3 +163,6 @@ def test_the_command_prints_rows_as_of_an_instant(lived: Town) -> None:
     assert [line.split(",")[3:5] for line in done.stdout.splitlines()] == [["shop_no", "shop_name"], ["1", "甲"], ["2", "乙"]]
     assert "2 of 3 rows" in dmp("market__shop", "--as-of", at(2).isoformat(), "--limit", "2").stdout
     assert dmp("market__shop", "--as-of", "2026-03-09T08:00:00").returncode == 12
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = dmp("market__shop", "--as-of", at(1).isoformat()).stdout.splitlines()
+    assert [line.split("│")[2].strip() for line in narrow if "shop_name" in line] == ["甲", "乙"], "one below the other"

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from pipelines.changes import changes
+from pipelines.cli import app
 from pipelines.dedupe import dedupe
 from pipelines.errors import NotFound
 from pipelines.flow import fuse, intake
@@ -293,7 +295,9 @@ def test_golden_records_as_they_stood_after_each_fusion_also_in_a_rebuilt_wareho
             assert names(new, number) == stood
 
 
-def test_golden_records_as_they_were_true_on_a_day_by_all_that_is_known_now_or_was_known_then(street: Street) -> None:
+def test_golden_records_as_they_were_true_on_a_day_by_all_that_is_known_now_or_was_known_then(
+    street: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def true_on(run: Run, day: str, as_of: str | None = None) -> dict[str, str]:
         then = datetime.fromisoformat(as_of) if as_of else None
         with golden_on(run, "shop", date.fromisoformat(day), then) as (con, sql):
@@ -310,3 +314,8 @@ def test_golden_records_as_they_were_true_on_a_day_by_all_that_is_known_now_or_w
         assert true_on(run, "2026-03-03") == true_on(run, "2026-03-09") == {"甲店新名": first["S1"]}
         with pytest.raises(NotFound, match="of that time"):
             true_on(run, "2026-03-01")
+    monkeypatch.setenv("DMP_WORKSPACE", str(street.place.workspace.root))
+    monkeypatch.setenv("DMP_CATALOG", str(street.place.catalog))
+    told = CliRunner().invoke(app, ["golden", "shop", "--on", "2026-03-02", "--csv", str(tmp_path / "shops.csv")])
+    assert told.exit_code == 0 and "甲店真名" in (tmp_path / "shops.csv").read_text()
+    assert CliRunner().invoke(app, ["golden", "shop", "--on", "2026-03-02", "--as-of", "1"]).exit_code == 2
