@@ -37,6 +37,22 @@ def answer(city: City, one: dict[str, Any], choice: str, reason: str) -> None:
     city.handle.api.call("PATCH", path, {"chosen_options": [choice], "params_input": {"reason": reason}})
 
 
+def answer_all(city: City, run_id: str, answers: dict[int, tuple[str, str]]) -> None:
+    """Every question of a run, by its place, until the run is over.
+
+    Airflow takes a task that was answered within a second or so of its question for one that died, and asks again a minute later
+    (apache/airflow issues 67287, 71580 and 72716). Whoever reads before he answers never sees it; a test may.
+    """
+
+    def over() -> bool:
+        for one in asked(city, run_id):
+            if one["task_instance"]["state"] == "awaiting_input":
+                answer(city, one, *answers[one["task_instance"]["map_index"]])
+        return city.handle.api.is_idle([DAG])
+
+    city.handle.wait(over, 300, f"the answers of {run_id} to be taken")
+
+
 def test_what_people_answer_on_a_page_is_kept_and_the_next_fusion_obeys(city: City) -> None:
     for source, text in SOURCES.items():
         (city.catalog / "sources" / f"{source}.yaml").write_text(
@@ -56,12 +72,10 @@ def test_what_people_answer_on_a_page_is_kept_and_the_next_fusion_obeys(city: Ci
     for value in (TWINS, LENT, "王小明", "13800138000", "1949-12-31"):
         assert value not in shown
     assert "…123X" in first["body"] and "是同一个吗" in first["subject"] and "are A and B one" in first["subject"]
-    answer(city, first, "是同一个 same", "改名，档案已核对")
-    answer(city, second, "不是 different", "")
-    city.handle.wait(lambda: city.handle.api.is_idle([DAG]), 120, "the answers to be taken")
+    same, refused = (one["task_instance"]["map_index"] for one in (first, second))
+    answer_all(city, "morning", {same: ("是同一个 same", "改名，档案已核对"), refused: ("不是 different", "")})
     states = {(t["task_id"], t["map_index"]): t["state"] for t in city.handle.api.tasks(DAG, "morning")}
-    at = {name: one["task_instance"]["map_index"] for name, one in (("first", first), ("second", second))}
-    assert (states["one.keep", at["first"]], states["one.keep", at["second"]]) == ("success", "failed")
+    assert (states["one.keep", same], states["one.keep", refused]) == ("success", "failed")
     assert "缺少理由" in notices(city)[-1]["zh"] and "reason is missing" in notices(city)[-1]["en"]
 
     with opened(city) as run:
@@ -72,7 +86,6 @@ def test_what_people_answer_on_a_page_is_kept_and_the_next_fusion_obeys(city: Ci
     assert rows(city, "SELECT _records FROM lake.base.resident ORDER BY 1") == [(1,), (1,), (2,)]
     city.handle.api.trigger(DAG, "next_morning")
     city.handle.wait(lambda: len(asked(city, "next_morning")) == 1, 120, "the question that is left")
-    answer(city, asked(city, "next_morning")[0], "不确定 unsure", "")
-    city.handle.wait(lambda: city.handle.api.is_idle([DAG]), 120, "the answer to be taken")
+    answer_all(city, "next_morning", {0: ("不确定 unsure", "")})
     with opened(city) as run:
         assert status(run, "resident").open == 1
