@@ -92,7 +92,7 @@ def _dedupe(run: Run, entity: Entity) -> bool:
     place.mkdir(parents=True)
     with working(run) as con:
         sql = _open(run, con, entity, inputs)
-        pinned = models.folder(run.workspace, entity.id, version) if version and entity.match else None
+        pinned = models.pinned(run.workspace, entity)
         mark = Mark(
             number,
             rules_digest(entity.hash, version, models.looks_digest(entity)),
@@ -134,7 +134,7 @@ SELECT (SELECT count(*) FROM {known}.record) - (SELECT count(*) FROM delta_gone)
             )
             version = models.in_force(run.workspace, entity)
             mark = replace(mark, rules=rules_digest(entity.hash, version, models.looks_digest(entity)))
-            surviving = _count(con, "records")
+            surviving = count_rows(con, "records")
             entities = con.execute("SELECT count(DISTINCT _cluster) FROM clusters").fetchall()[0][0]
         for name, order in (
             ("records", "_record"),
@@ -316,7 +316,7 @@ def load(workspace: Workspace, entity: str) -> Fusion:
     )
 
 
-def _count(con: duckdb.DuckDBPyConnection, name: str) -> int:
+def count_rows(con: duckdb.DuckDBPyConnection, name: str) -> int:
     return int(con.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0])
 
 

@@ -26,7 +26,7 @@ from catalog.entity import Entity, Identifier
 from pipelines.dedupe import digest_sql, is_fused, journalled
 from pipelines.portions import within
 from pipelines.run import Run
-from warehouse.lake import PARQUET, attach, literal, quoted, table, table_columns
+from warehouse.lake import PARQUET, literal, quoted, table, table_columns
 from warehouse.layout import Workspace, sync_file, sync_folder, write_atomically
 from warehouse.tables import TABLES
 
@@ -47,12 +47,11 @@ class Before:
 
 
 def read_before(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, *, whole: bool) -> Before:
-    """Tables on `con`: old_history (as `base.<entity>__history`, where restored), old_member (`_record`, `_entity`, `_anchors`), old_change (as `ledger.entity_change`, of this entity), old_id
+    """Tables on `con`, which has the lake attached: old_history (as `base.<entity>__history`, where restored), old_member (`_record`, `_entity`, `_anchors`), old_change (as `ledger.entity_change`, of this entity), old_id
     (`_entity`: every id there ever was), old_golden where there is one.
 
     Unless `whole` only what the staged records and those gone were part of, with the retired ids that could come back with them.
     """
-    attach(con, run.workspace, read_only=True)
     changes = ", ".join(quoted(c) for c in TABLES[CHANGES][1])
     if is_fused(run, entity.id):
         members, golden = table(f"base.{entity.id}__member"), table(f"base.{entity.id}")

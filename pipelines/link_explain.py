@@ -134,7 +134,10 @@ def _reached(
     names = [c["output_column_name"] for c in settings["comparisons"]]
     compared = tuple(v for v in everything if v.attribute in names)
     values = "".join(f", max(value) FILTER (attribute = {literal(v.attribute)}) AS {quoted(v.attribute)}" for v in compared)
-    con.execute(f"CREATE TABLE subject AS SELECT _record AS _n, false AS _identified{values} FROM said {only} GROUP BY _record")
+    con.execute(
+        f"CREATE TABLE subject AS SELECT row_number() OVER (ORDER BY _record) AS _n, _record, false AS _identified{values}\n"
+        f"FROM said {only} GROUP BY _record ORDER BY _n"
+    )
     macros(script)
     forms(script, compared, "subject", "forms")
     if not version:
@@ -152,8 +155,8 @@ def _reached(
     columns = [quoted(row[0]) for row in con.execute("DESCRIBE link_prepared").fetchall() if row[0] not in ("_n", "_identified")]
     sides = ", ".join(f"{side}.{c} AS {c[:-1]}_{side}{QUOTE}" for side in "lr" for c in columns)
     return settings, con.execute(
-        f"SELECT a, b, {', '.join(cells)}\nFROM (SELECT a, b, {sides} FROM asked_pair JOIN link_prepared AS l ON l._n = a "
-        "JOIN link_prepared AS r ON r._n = b)"
+        f"SELECT a, b, {', '.join(cells)}\nFROM (SELECT a, b, {sides} FROM asked_pair JOIN subject AS s ON s._record = a "
+        "JOIN subject AS t ON t._record = b JOIN link_prepared AS l ON l._n = s._n JOIN link_prepared AS r ON r._n = t._n)"
     ).fetchall()
 
 

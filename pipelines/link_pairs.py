@@ -88,10 +88,9 @@ def prepare(script: Script, looks: Sequence[Look], unseen: Mapping[str, int], so
     sql = f"SELECT f._n, f._identified, {', '.join(columns)}\nFROM {source} f\n" + "\n".join(joins)
     sql += f"\nWHERE {portions.within('f._n')} ORDER BY f._n"
     script.statements.append(("records as compared", f"INSERT INTO link_prepared {sql}"))
-    [(rows, first, last)] = script.ask(f"SELECT count(*), min(_n), max(_n) FROM {source}")
-    by_id = isinstance(first, str)  # numbers in a fusion; ids of records where a link is explained
+    [(rows, first, last)] = script.ask(f"SELECT count(*), coalesce(min(_n), 0), coalesce(max(_n), 0) FROM {source}")
     put = portions.fill if more else portions.create
-    put(script.con, "link_prepared", sql, portions.digests(rows) if by_id else portions.numbers(first or 0, last or 0, rows))
+    put(script.con, "link_prepared", sql, portions.numbers(first, last, rows))
 
 
 def often_shared(looks: Sequence[Look]) -> list[Look]:

@@ -12,14 +12,14 @@ from pipelines import portions
 from pipelines.clash import clash_sql, name_senders
 from pipelines.clean import working
 from pipelines.compile import SQL_TYPES
-from pipelines.dedupe import digest_sql, folder, is_staged, last_fusion, load, set_digest_key, settle
+from pipelines.dedupe import count_rows, digest_sql, folder, is_staged, last_fusion, load, set_digest_key, settle
 from pipelines.errors import StageError
 from pipelines.golden import HISTORY, history_sql
-from pipelines.identity import CHANGES, changes_sql, keep, moved_members, name_clusters, read_before, tidy, told_sql
+from pipelines.identity import CHANGES, Statement, changes_sql, keep, moved_members, name_clusters, read_before, tidy, told_sql
 from pipelines.review_queue import queue_sql
 from pipelines.run import Run
 from warehouse.commit import Commit, commit
-from warehouse.lake import PARQUET, literal, quoted, table
+from warehouse.lake import PARQUET, attach, literal, quoted, table
 from warehouse.tables import TABLES, Columns
 
 ORIGIN: Columns = {
@@ -75,18 +75,12 @@ def _merge(run: Run, entity: Entity) -> None:
         set_digest_key(con, run.workspace)
         for name in ("records", "clusters", "clashes", "doubts", "gone"):
             con.execute(f"CREATE VIEW {name} AS FROM read_parquet({literal(str(place / f'{name}.parquet'))})")
-        rank_sources(con, entity, [s for s, _ in fusion.inputs])
         name_senders(run, con, [b for _, b in fusion.inputs])
+        attach(con, run.workspace, read_only=True)
         before = read_before(run, con, entity, whole=fusion.whole)
-        statements = name_clusters(con, entity)
-        statements.append(("entity of each record", ASSIGNED_SQL))
-        con.execute(f"CREATE TEMP TABLE assigned AS\n{ASSIGNED_SQL}")
-        con.execute("DROP TABLE placed")
-        bounds = portions.digests(con.execute("SELECT count(*) FROM assigned").fetchall()[0][0])
-        for name, title, sql in (("chosen", "best value of each field", chosen_sql(entity)),
-                                 ("told_cluster", "what is told of each group", told_sql(entity))):  # fmt: skip
-            portions.create(con, name, sql, bounds)
-            statements.append((title, sql))
+        statements = choose(con, entity, [s for s, _ in fusion.inputs])
+        portions.create(con, "told_cluster", told_sql(entity), portions.digests(count_rows(con, "assigned")))
+        statements.append(("what is told of each group", told_sql(entity)))
         files = {}
         for target, (columns, sql) in outputs.items():
             path = run.workspace.new_file(target, fusion.fusion.replace("#", "-"))
@@ -185,6 +179,19 @@ def still_told_sql(entity: Entity, name: str) -> str:
     return f"SELECT * FROM {table(name)} WHERE entity = {literal(entity.id)} AND {apart}"
 
 
+def choose(con: duckdb.DuckDBPyConnection, entity: Entity, sources: Sequence[str]) -> list[Statement]:
+    """Tables assigned (records with their entity, in order of entities) and chosen (the best value of each field); what ran, for the auditor.
+
+    Needs records, clusters, clashes, the digest key, and what `pipelines.identity.read_before` reads.
+    """
+    _ranks(con, entity, sources)
+    statements = name_clusters(con, entity)
+    con.execute(f"CREATE TEMP TABLE assigned AS\n{ASSIGNED_SQL}")
+    con.execute("DROP TABLE placed")
+    portions.create(con, "chosen", chosen_sql(entity), portions.digests(count_rows(con, "assigned")))
+    return [*statements, ("entity of each record", ASSIGNED_SQL), ("best value of each field", chosen_sql(entity))]
+
+
 def golden_columns(entity: Entity) -> Columns:
     kinds = {a.name: "VARCHAR" if a.digest else SQL_TYPES[a.type] for a in entity.attributes}
     return {"_entity": "VARCHAR", **kinds, "_records": "BIGINT", "_sources": "BIGINT", "_clash": "BOOLEAN"}
@@ -194,7 +201,7 @@ def golden_columns(entity: Entity) -> Columns:
 ASSIGNED_SQL = "SELECT p.*, n._entity FROM placed AS p JOIN named AS n USING (_cluster) ORDER BY n._entity, p._record"
 
 
-def rank_sources(con: duckdb.DuckDBPyConnection, entity: Entity, sources: Sequence[str]) -> None:
+def _ranks(con: duckdb.DuckDBPyConnection, entity: Entity, sources: Sequence[str]) -> None:
     """Table `authority` (source, one rank per attribute): the authority order, spelled out for the sources at hand."""
     names = [a.name for a in entity.attributes]
     columns = ", ".join(f"{quoted(n)} INTEGER" for n in names)

@@ -42,6 +42,12 @@ def in_force(workspace: Workspace, entity: Entity) -> int:
     return number if number and read(folder(workspace, entity.id, number)).looks == looks_digest(entity) else 0
 
 
+def pinned(workspace: Workspace, entity: Entity) -> Path | None:
+    """The folder of the model that linking goes by; None where it learns its own, or compares nothing."""
+    version = in_force(workspace, entity)
+    return folder(workspace, entity.id, version) if version and entity.match else None
+
+
 def looks_digest(entity: Entity) -> str:
     return digest(looks(entity, frozenset(a.name for a in entity.attributes)))
 
