@@ -6,10 +6,14 @@ at an instant, `tables` reads everything that the warehouse holds.
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +125,19 @@ class Town:
         return tables(self.workspace)
 
 
+@cache
+def _empty_workspace() -> Path:
+    """A workspace to which nothing was sent, made once: each town has a copy of it."""
+    workspace = Workspace(Path(tempfile.mkdtemp(prefix="dmp-empty-workspace-")))
+    atexit.register(shutil.rmtree, workspace.root)
+    lake.create(workspace)
+    return workspace.root
+
+
 def town(root: Path, sources: dict[str, str] = SOURCES, key: bytes = b"k" * 32) -> Town:
-    """A town in `root`, not yet created; towns with the same `key` make the same digests."""
+    """A town in `root` to which nothing was sent; towns with the same `key` make the same digests."""
     workspace = Workspace(root / "workspace")
-    (workspace.root / "secrets").mkdir(parents=True, mode=0o700)
+    shutil.copytree(_empty_workspace(), workspace.root)
     (workspace.root / "secrets" / "digest.key").write_bytes(key)
     return Town(workspace, make_catalog(root / "catalog", sources))
 

@@ -203,6 +203,20 @@ def test_reading_a_folder_without_a_lake_says_what_to_do(tmp_path: Path) -> None
         pass
 
 
+def test_an_extension_that_its_makers_did_not_sign_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, changed = Workspace(tmp_path), tmp_path / "changed.duckdb_extension"
+    place.create()
+    content = bytearray(lake._extensions()[1].read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    with lake.connect(place) as con, pytest.raises(duckdb.IOException, match="signature"):
+        con.execute(f"LOAD '{changed}'")
+    monkeypatch.setattr(lake, "_extensions", lambda: (changed,))
+    lake._check_signatures.cache_clear()
+    with pytest.raises(lake.LakeError, match="make setup"):
+        lake.connect(place)
+
+
 def test_two_connections_spill_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one folder two DuckDBs overwrite each other's pages: wrong rows, or a crash."""
     place = Workspace(tmp_path)
@@ -232,6 +246,7 @@ def test_two_connections_spill_beside_each_other(tmp_path: Path, monkeypatch: py
 def test_a_workspace_of_an_older_version_gains_its_tables_at_the_first_run(place: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     older = {name: table for name, table in lake.TABLES.items() if name != "quality.waiver"}
     monkeypatch.setattr(lake, "TABLES", older)
+    shutil.rmtree(place.workspace.lake)
     with place.run(FIRST) as run:
         assert "quality.waiver" not in tables(run.workspace)
     monkeypatch.undo()
