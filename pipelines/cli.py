@@ -386,7 +386,7 @@ def report(
 
 @app.command()
 def verify(json_: Json = False) -> None:
-    """Check archive hashes, the ledger's chain and every row sum. Exit code 40 where something is not as written down."""
+    """Check archive hashes, the chains of ledger, receipts and reviews, and every row sum. Exit code 40 where something is not as written down."""
     from dataclasses import asdict
 
     from pipelines.verify import verify as verify_all
@@ -399,7 +399,7 @@ def verify(json_: Json = False) -> None:
         for problem in problems:
             print(f"{problem.part}: {problem.what}")
         if not problems:
-            print("content: archive, ledger chain, row sums and entities are as written down")
+            print("content: archive, chains of ledger, receipts and reviews, row sums and entities are as written down")
     raise SystemExit(40 if problems else 0)
 
 

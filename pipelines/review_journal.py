@@ -29,6 +29,9 @@ from warehouse.layout import Workspace, write_atomically
 
 SAME, DIFFERENT, UNSURE = "same", "different", "unsure"
 
+#: File with the SHA-256 of the newest import, so that one that is taken away is missed.
+TIP = "tip"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -157,13 +160,35 @@ def entries(workspace: Workspace, entity: str) -> list[Entry]:
 def append(
     workspace: Workspace, entity: str, recorded_at: datetime, reviewer: str, brought: str, said: Sequence[Verdict]
 ) -> Entry:
-    """Add one import, whole or not at all. The caller holds the lock `review-<entity>`."""
-    number = len(entries(workspace, entity)) + 1
+    """Add one import, whole or not at all, with the SHA-256 of the one before it. The caller holds the lock `review-<entity>`."""
+    home, number = folder(workspace, entity), len(entries(workspace, entity)) + 1
     entry = Entry(number, recorded_at, reviewer, brought, tuple(said))
-    data = {**asdict(entry), "entity": entity, "recorded_at": recorded_at.isoformat()}
-    text = json.dumps(data, ensure_ascii=False, indent=1)
-    write_atomically(folder(workspace, entity) / _name(number), text.encode(), mode=0o600)
+    previous = hashlib.sha256((home / _name(number - 1)).read_bytes()).hexdigest() if number > 1 else None
+    data = {**asdict(entry), "entity": entity, "recorded_at": recorded_at.isoformat(), "previous": previous}
+    text = json.dumps(data, ensure_ascii=False, indent=1).encode()
+    write_atomically(home / _name(number), text, mode=0o600)
+    write_atomically(home / TIP, hashlib.sha256(text).hexdigest().encode(), mode=0o600)
     return entry
+
+
+def chain_problems(run: Run) -> Iterator[str]:
+    """Each import of every entity is in its place, readable, and names the one before it; the newest is there."""
+    for home in sorted((run.workspace.archive / "reviews").glob("*/")):
+        tip = (home / TIP).read_text() if (home / TIP).is_file() else None  # first: an import may come in meanwhile
+        try:
+            entries(run.workspace, home.name)
+        except StageError as error:
+            yield str(error)
+            continue
+        former, hashes = None, set()
+        for path in sorted(home.glob("[0-9]*.json")):
+            data = path.read_bytes()
+            if json.loads(data).get("previous") != former:
+                yield f"{path}: the chain of reviews is broken; this import or the one before it was changed"
+            former = hashlib.sha256(data).hexdigest()
+            hashes.add(former)
+        if tip is not None and tip not in hashes:
+            yield f"{home}: the newest import of reviews is missing or was changed; its SHA-256 was {tip}"
 
 
 def _name(number: int) -> str:

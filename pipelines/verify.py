@@ -1,4 +1,7 @@
-"""Verify: the archive against its hashes, the ledger against its chain, the tables against the ledger. Changes nothing."""
+"""Verify: the archive against its hashes, ledger, receipts and reviews against their chains, the tables against the ledger.
+
+Changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import archive
+from pipelines import archive, receipt, review_journal
 from pipelines.compare import adds_up
 from pipelines.dedupe import last_fusion
 from pipelines.gate import chained_hash
 from pipelines.identity import RETIRED
-from pipelines.receipt import chain_problems
 from pipelines.run import Run
 from warehouse.lake import one_moment, table_columns
 from warehouse.tables import TABLES
@@ -43,7 +45,14 @@ def _look(run: Run, step: Callable[[str], None]) -> list[Problem]:
     problems: list[Problem] = []
     with one_moment(run.con):
         run.con.execute("FROM lake.ledger.batch LIMIT 1")  # the first statement decides which moment
-        parts = {"archive": _archive, "chain": _chain, "rows": _rows, "entities": _entities, "receipts": chain_problems}
+        parts = {
+            "archive": _archive,
+            "chain": _chain,
+            "rows": _rows,
+            "entities": _entities,
+            "receipts": receipt.chain_problems,
+            "reviews": review_journal.chain_problems,
+        }
         for part, check in parts.items():
             step(part)
             problems += [Problem(part, what) for what in check(run)]

@@ -28,6 +28,7 @@ from pipelines.review_journal import Agreement, is_sampled
 from pipelines.review_mask import Compared, compared
 from pipelines.review_page import body, pages
 from pipelines.review_queue import Question, Side
+from pipelines.verify import verify
 from tests.support import Town, tables, town
 from warehouse.lake import reading
 from warehouse.layout import Workspace
@@ -196,6 +197,32 @@ def test_the_same_workbook_again_changes_nothing(place: Town, tmp_path: Path) ->
 
 def journal(place: Town) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in (place.workspace.archive / "reviews" / "shop").glob("*.json")}
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda one, two: one.write_text(one.read_text().replace('"same"', '"different"')), "000002.json: the chain of reviews is broken"),
+        (lambda one, two: two.write_text(two.read_text().replace("李警官", "王警官")), "the newest import of reviews is missing or was"),
+        (lambda one, two: two.unlink(), "the newest import of reviews is missing or was"),
+        (lambda one, two: one.unlink(), "000002.json: the journal of reviews is damaged (number 1 is missing"),
+        (lambda one, two: two.write_text("{"), "000002.json: the journal of reviews is damaged"),
+    ],
+    ids=["changed", "newest changed", "newest gone", "gone", "cut"],
+)  # fmt: skip
+def test_a_decision_that_was_changed_behind_our_back_is_named_by_verify(
+    harm: Callable[[Path, Path], None], said: str, place: Town, tmp_path: Path
+) -> None:
+    for n, name in enumerate(("王", "赵")):
+        exported(place, tmp_path / f"{n}.xlsx")
+        fill(tmp_path / f"{n}.xlsx", **{name: ("same", "seen")})
+        taken(place, tmp_path / f"{n}.xlsx")
+    folder = place.workspace.archive / "reviews" / "shop"
+    with place.run(EVENING) as run:
+        assert verify(run) == []
+        harm(folder / "000001.json", folder / "000002.json")
+        (problem,) = verify(run)
+    assert problem.part == "reviews" and said in problem.what
 
 
 def test_a_doubt_keeps_its_id_over_runs_and_whatever_else_arrives(place: Town) -> None:
