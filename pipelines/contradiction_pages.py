@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from catalog.entity import Entity
@@ -35,17 +36,21 @@ def write_contradiction_pages(run: Run) -> dict[str, int]:
     for entity in run.catalog.entities.values():
         if not is_fused(run, entity.id):
             continue
-        numbers[entity.id] = number = last_fusion(run, entity.id)[1]
-        paths = {language: run.workspace.reports / contradiction_page(entity.id, number, language) for language in LANGUAGES}
-        if all(is_whole(path) for path in paths.values()):
+        numbers[entity.id] = last_fusion(run, entity.id)[1]
+        if all(is_whole(path) for path in _paths(run, entity, numbers[entity.id]).values()):
             continue
         found = contradictions(run, entity.id, limit=ROWS)
-        for language, path in paths.items():
+        numbers[entity.id] = found.fusion
+        for language, path in _paths(run, entity, found.fusion).items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_page(run, entity, found, language), encoding="utf-8")
         (path.parent.parent / "site.css").write_text(stylesheet(), encoding="utf-8")
         sync_folder(path.parent)
     return numbers
+
+
+def _paths(run: Run, entity: Entity, fusion: int) -> dict[str, Path]:
+    return {language: run.workspace.reports / contradiction_page(entity.id, fusion, language) for language in LANGUAGES}
 
 
 def _page(run: Run, entity: Entity, found: Contradictions, language: str) -> str:

@@ -93,7 +93,7 @@ def contradictions(
 
     With `department`: those that it should mend or whose value lost. Raises NotFound before the first fusion.
     """
-    with _found(run, entity_id, department, reveal) as con:
+    with _found(run, entity_id, department, reveal) as (con, fusion):
         [(total, records)] = con.execute("SELECT count(*), count(DISTINCT golden_record) FROM contradiction").fetchall()
         pairs = con.execute(
             "SELECT attribute, rule, golden_source, source, mend_department, count(DISTINCT golden_record) AS n, min(since) "
@@ -105,15 +105,14 @@ def contradictions(
             f"ORDER BY mend_department, {ORDER}",
             [limit],
         ).fetchall()
-    number = last_fusion(run, entity_id)[1]
     return Contradictions(
-        entity_id, number, total, records, tuple(Pair(*p) for p in pairs), dict(counts), tuple(Contradiction(*r) for r in rows)
+        entity_id, fusion, total, records, tuple(Pair(*p) for p in pairs), dict(counts), tuple(Contradiction(*r) for r in rows)
     )
 
 
 def write_contradictions(run: Run, entity_id: str, out: str, department: str | None = None, *, reveal: bool = False) -> int:
     """All of them as CSV into file `out` (`-`: standard output), whole or not at all; returns how many."""
-    with _found(run, entity_id, department, reveal) as con:
+    with _found(run, entity_id, department, reveal) as (con, _):
         write_csv(con, f"SELECT {_listed()} FROM contradiction ORDER BY mend_department, {ORDER}", out)
         return int(con.execute("SELECT count(*) FROM contradiction").fetchall()[0][0])
 
@@ -127,26 +126,38 @@ def _listed() -> str:
 
 
 @contextmanager
-def _found(run: Run, entity_id: str, department: str | None, reveal: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with table contradiction, of one moment of the warehouse."""
+def _found(run: Run, entity_id: str, department: str | None, reveal: bool) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
+    """A connection with table contradiction, as of one fusion, and that fusion's number.
+
+    Made again where another fusion was committed meanwhile: what it deleted from a file that had lost rows before is gone for a reader
+    who began earlier, too (DuckLake, decision 26).
+    """
     entity = run.catalog.entity(entity_id)
     if department is not None and department not in run.catalog.department_titles():
         raise NotFound(f"no department `{department}`; there are {', '.join(sorted(run.catalog.department_titles()))}")
     if not is_fused(run, entity_id):
         raise NotFound(f"no golden records of {entity_id} yet; `dmp run` makes them once one of its sources has been accepted")
-    with reading(run.workspace) as con, one_moment(con):
-        con.execute(
-            f"CREATE TEMP TABLE wanted AS SELECT _entity, attribute FROM lake.base.{quoted(entity_id + '__origin')} "
-            "WHERE values_seen > 1 AND sources_with_value > 1"
-        )
-        tell(run, con, entity)
-        con.execute("CREATE TEMP TABLE sender (source VARCHAR, department VARCHAR)")
-        known = [[c.id, c.department.id] for c in run.catalog.contracts.values()]
-        con.executemany("INSERT INTO sender VALUES (?, ?)", known)
-        con.execute("CREATE TEMP TABLE attributes (attribute VARCHAR, authority VARCHAR, masked BOOLEAN)")
-        con.executemany("INSERT INTO attributes VALUES (?, ?, ?)", [[*a, m and not reveal] for *a, m in _attributes(run, entity)])
-        con.execute(f"CREATE TEMP TABLE contradiction AS\n{contradiction_sql(entity, department)}")
-        yield con
+    while True:
+        fusion = last_fusion(run, entity_id)[1]
+        with reading(run.workspace) as con, one_moment(con):
+            _make(run, con, entity, department, reveal)
+            if last_fusion(run, entity_id)[1] == fusion:
+                yield con, fusion
+                return
+
+
+def _make(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity, department: str | None, reveal: bool) -> None:
+    con.execute(
+        f"CREATE TEMP TABLE wanted AS SELECT _entity, attribute FROM lake.base.{quoted(entity.id + '__origin')} "
+        "WHERE values_seen > 1 AND sources_with_value > 1"
+    )
+    tell(run, con, entity)
+    con.execute("CREATE TEMP TABLE sender (source VARCHAR, department VARCHAR)")
+    known = [[c.id, c.department.id] for c in run.catalog.contracts.values()]
+    con.executemany("INSERT INTO sender VALUES (?, ?)", known)
+    con.execute("CREATE TEMP TABLE attributes (attribute VARCHAR, authority VARCHAR, masked BOOLEAN)")
+    con.executemany("INSERT INTO attributes VALUES (?, ?, ?)", [[*a, m and not reveal] for *a, m in _attributes(run, entity)])
+    con.execute(f"CREATE TEMP TABLE contradiction AS\n{contradiction_sql(entity, department)}")
 
 
 def _attributes(run: Run, entity: Entity) -> Iterator[tuple[str, str | None, bool]]:

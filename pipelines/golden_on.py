@@ -33,7 +33,7 @@ def golden_on(
     of that time.
     """
     entity = run.catalog.entity(entity_id)
-    # no fusion in the meantime, as in `pipelines.contradictions`
+    # No fusion in the meantime: of what it deletes, DuckLake would take some away from us, too (decision 26).
     with run.workspace.locked(f"entity-{entity_id}"), working(run) as con:
         records_in_force(run, con, entity, on=day, as_of=as_of)
         link(con, entity, "records", "clusters", "clashes", obeyed(run, entity_id), pinned=models.pinned(run.workspace, entity))

@@ -6,12 +6,16 @@ import csv
 import io
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from catalog.entity import Entity
 from pipelines.contradiction_pages import told, write_contradiction_pages
 from pipelines.contradictions import Contradictions, contradictions, write_contradictions
 from pipelines.errors import NotFound
 from pipelines.report import report
+from pipelines.run import Run
+from pipelines.said import tell
 from tests.contradiction_town import PERSONAL, make
 from tests.support import SOURCES, Town, town
 
@@ -69,6 +73,28 @@ def test_the_csv_has_every_row_and_no_personal_value(place: Town, tmp_path: Path
     assert len(list(csv.DictReader(io.StringIO(text)))) == 4
     for shown in (text, "\n".join(lines)):
         assert not any(value in shown for value in PERSONAL) and "1***2" in shown
+
+
+def test_what_is_told_is_of_one_fusion_also_where_the_next_is_committed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make(tmp_path)
+    before = found(place)
+    times = []
+
+    def tell_while_a_fusion_is_committed(run: Run, con: duckdb.DuckDBPyConnection, entity: Entity) -> None:
+        if not times:
+            place.drop("tax", "payer_20260305.csv", "编号,名称,电话,等级\nS1,东方店,,甲\nS2,西店,,乙\nS3,北店,,丙\n")
+            place.run_at("2026-03-06T08:30:00+08:00")
+        times.append(con)
+        tell(run, con, entity)
+
+    monkeypatch.setattr("pipelines.contradictions.tell", tell_while_a_fusion_is_committed)
+    during = found(place)
+    assert len(times) == 2
+    monkeypatch.undo()
+    assert during == found(place) != before
+    assert during.fusion == before.fusion + 1
 
 
 def test_an_authority_that_fell_silent_is_asked_to_say_it_again(tmp_path: Path) -> None:
