@@ -26,7 +26,10 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class Compared:
-    """One attribute of two records as a reviewer sees it. `verdict`: same, differs, missing (on one side or both)."""
+    """One attribute of two records as a reviewer sees it. `verdict`: same, differs, missing (on one side or both).
+
+    `older`: of which side the row that is shown leaves the cell empty, and an earlier row of the same key said it.
+    """
 
     attribute: str
     zh: str
@@ -35,18 +38,29 @@ class Compared:
     right: str
     verdict: str
     characters: int = 0  # of a value that differs and is not shown whole: in how many
+    older: tuple[bool, bool] = (False, False)
 
     @property
     def told_zh(self) -> str:
-        return {"same": "相同", "missing": "缺"}.get(self.verdict, f"不同（{self.characters} 位）" if self.characters else "不同")
+        how = f"不同（{self.characters} 位）" if self.characters else "不同"
+        return {"same": "相同", "missing": "缺"}.get(self.verdict, how) + self._earlier("；{}为较早报送", "甲乙", "、")
 
     @property
     def told_en(self) -> str:
         how = f"differs in {self.characters}" if self.characters else "differs"
-        return {"same": "same", "missing": "missing"}.get(self.verdict, how)
+        return {"same": "same", "missing": "missing"}.get(self.verdict, how) + self._earlier(
+            "; {} from an earlier file", "AB", ", "
+        )
+
+    def _earlier(self, text: str, sides: str, comma: str) -> str:
+        return (
+            text.format(comma.join(side for side, old in zip(sides, self.older, strict=True) if old)) if any(self.older) else ""
+        )
 
 
-def compared(attribute: Attribute, left: str | None, right: str | None, *, whole: bool = True) -> Compared:
+def compared(
+    attribute: Attribute, left: str | None, right: str | None, *, whole: bool = True, older: tuple[bool, bool] = (False, False)
+) -> Compared:
     """The two values of one attribute by the rule at the head of this module."""
     verdict = "missing" if left is None or right is None else "same" if left == right else "differs"
     shows: Callable[[str], str] = _end if is_number(attribute) else partial(_hidden, attribute)
@@ -55,7 +69,7 @@ def compared(attribute: Attribute, left: str | None, right: str | None, *, whole
     shown = (shows(left or ""), shows(right or ""))
     characters = _apart(left or "", right or "") if verdict == "differs" and shows is not _as_it_is else 0
     called = attribute.called
-    return Compared(attribute.name, called.zh, called.en, *shown, verdict, characters)
+    return Compared(attribute.name, called.zh, called.en, *shown, verdict, characters, older)
 
 
 def is_number(attribute: Attribute) -> bool:

@@ -13,7 +13,8 @@ from pipelines.dedupe import digest_sql
 from pipelines.review_journal import Case, cases, doubt_id, entries, is_sampled
 from pipelines.review_mask import Compared, compared
 from pipelines.run import Run
-from warehouse.lake import literal, quoted, table, table_columns
+from pipelines.said import tell
+from warehouse.lake import literal, table, table_columns
 
 #: Kind of a doubt -> why it is asked, in Chinese and English. `pipelines.link_doubts` says when.
 WHY: Mapping[str, tuple[str, str]] = {
@@ -120,19 +121,21 @@ def _answered(case: Case | None, reviewer: str | None) -> bool:
 
 
 def questions(run: Run, entity_id: str, asked: Sequence[Queued], *, whole: bool = True) -> list[Question]:
-    """The doubts with both records as they stand in their rows; those of which a record is in force no more are left out.
+    """The doubts with both records as linking saw them; those of which a record is in force no more are left out.
     `whole` as in `pipelines.review_mask`."""
     entity = run.catalog.entity(entity_id)
     sides = _sides(run, entity_id, sorted({r for q in asked for r in (q.left, q.right)}))
-    values = _values(run, entity, sides)
     disputed = {d for d, c in cases(entries(run.workspace, entity_id)).items() if c.state == "disputed"}
     shown = _shown(entity)
+    values = _values(run, entity, sides, [a.name for a in shown])
     found = []
     for q in asked:
         if q.left not in sides or q.right not in sides:
             continue
-        left, right = values[q.left], values[q.right]
-        fields = [compared(a, left.get(a.name), right.get(a.name), whole=whole) for a in shown]
+        fields = []
+        for a in shown:
+            (left, old), (right, old_too) = (values.get((r, a.name), (None, False)) for r in (q.left, q.right))
+            fields.append(compared(a, left, right, whole=whole, older=(old, old_too)))
         found.append(
             Question(
                 q.doubt,
@@ -176,28 +179,21 @@ def _sides(run: Run, entity: str, records: Sequence[str]) -> dict[str, tuple[Sid
     return found
 
 
-def _values(run: Run, entity: Entity, sides: Mapping[str, tuple[Side, str, str]]) -> dict[str, dict[str, str | None]]:
-    """Record -> attribute -> value, as its row in `std` has it."""
-    found: dict[str, dict[str, str | None]] = {}
-    for source in sorted({source for _, source, _ in sides.values()}):
-        mine = [(side, batch) for side, s, batch in sides.values() if s == source]
-        places = {
-            "_record": pa.array([side.record for side, _ in mine], pa.string()),
-            "_batch": pa.array([batch for _, batch in mine], pa.string()),
-            "_sheet": pa.array([side.sheet for side, _ in mine], pa.string()),
-            "_row": pa.array([side.row for side, _ in mine], pa.int64()),
-        }
-        stored = table_columns(run.con, f"std.{source}")
-        names = [a.name for a in entity.attributes if a.name in stored]
-        columns = "".join(f", CAST(s.{quoted(n)} AS VARCHAR)" for n in names)
-        run.con.register("_places", pa.table(places))
-        rows = run.con.execute(
-            f"SELECT p._record{columns} FROM {table(f'std.{source}')} AS s JOIN _places AS p "
-            "ON s._batch = p._batch AND s._row = p._row AND s._sheet IS NOT DISTINCT FROM p._sheet"
-        ).fetchall()
-        run.con.unregister("_places")
-        found |= {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
-    return found | {r: {} for r in sides if r not in found}
+def _values(
+    run: Run, entity: Entity, sides: Mapping[str, tuple[Side, str, str]], names: Sequence[str]
+) -> Mapping[tuple[str, str], tuple[str, bool]]:
+    """(Record, attribute) -> the value that linking went by, and whether the record's newest row leaves it empty."""
+    if not sides:
+        return {}
+    run.con.execute(
+        "CREATE OR REPLACE TEMP TABLE wanted AS SELECT _entity, unnest($2) AS attribute FROM (SELECT DISTINCT unnest($1) AS _entity)",
+        [[side.entity for side, _, _ in sides.values()], names],
+    )
+    tell(run, run.con, entity)
+    rows = run.con.execute(
+        "SELECT _record, attribute, value, stale FROM said WHERE _record IN (SELECT unnest($1))", [list(sides)]
+    ).fetchall()
+    return {(record, attribute): (value, stale) for record, attribute, value, stale in rows}
 
 
 def is_ours(run: Run, entity: str, doubt: str, left: str, right: str) -> bool:

@@ -322,6 +322,18 @@ def test_a_reviewer_sees_as_much_of_a_value_as_the_question_needs(
     assert (found.left, found.right, found.verdict, found.characters) == shown
 
 
+def test_a_reviewer_sees_what_linking_saw_also_where_the_newest_row_leaves_it_empty(place: Town, tmp_path: Path) -> None:
+    place.contract("police__resident", SOURCES["police__resident"].replace("load: snapshot", "load: increment"))
+    place.drop("police", "resident_20260305.csv", HEAD + f"A1,{TWINS},王小明,1949-12-31,\n")
+    place.run_at(NOON)
+    exported(place, tmp_path / "out.xlsx")
+    texts = list(cells(tmp_path / "out.xlsx"))
+    assert "…8000" in texts and "resident_20260305.csv，第 2 行 row" in texts
+    assert [t for t in texts if "earlier" in t] == ["不同（2 位）；甲为较早报送 differs in 2; A from an earlier file"]
+    with place.run(NOON) as run:
+        assert any("A from an earlier file" in p["body"] for p in pages(run, "shop", 20))
+
+
 def test_a_value_that_would_run_as_a_formula_is_text(tmp_path: Path) -> None:
     side = Side("a" * 64, "e", "公安局", "Police", "=cmd.csv", None, 2)
     field = Compared("name", "名称", "name", "=HYPERLINK(1)", "+1", "differs")
