@@ -104,7 +104,6 @@ def test_links_hidden_and_unfinished_files_are_left(place: Town, tmp_path: Path)
 def test_a_link_in_place_of_the_department_folder_is_not_followed(place: Town, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "shop_20260302.csv").write_text(A)
-    place.workspace.landing.mkdir()
     (place.workspace.landing / "market").symlink_to(tmp_path / "outside")
     assert took(place, FIRST) == []
 

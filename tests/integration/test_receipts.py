@@ -187,7 +187,6 @@ def test_a_link_in_the_outbox_leads_our_writing_nowhere(tmp_path: Path) -> None:
     place = town(tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    place.workspace.outbox.mkdir(parents=True)
     (place.workspace.outbox / "market").symlink_to(elsewhere)
     place.drop("market", "shop_20260302.csv", SHOPS)
     place.run_at(FIRST)
