@@ -141,8 +141,8 @@ def questions(run: Run, entity_id: str, asked: Sequence[Queued], *, whole: bool 
                 q.doubt,
                 q.kind,
                 q.probability,
-                sides[q.left][0],
-                sides[q.right][0],
+                sides[q.left],
+                sides[q.right],
                 q.records,
                 tuple(f for f in fields if f.left or f.right),
                 q.doubt in disputed,
@@ -160,34 +160,34 @@ def _shown(entity: Entity) -> list[Any]:
     return [entity.attribute(n) for n in dict.fromkeys(looked + rest)]
 
 
-def _sides(run: Run, entity: str, records: Sequence[str]) -> dict[str, tuple[Side, str, str]]:
-    """Record -> its side, source and batch."""
+def _sides(run: Run, entity: str, records: Sequence[str]) -> dict[str, Side]:
+    """Record -> its side."""
     if not records or not table_columns(run.con, f"base.{entity}__member"):
         return {}
     run.con.register("_asked", pa.table({"_record": pa.array(records, pa.string())}))
     rows = run.con.execute(
-        f"SELECT m._record, m._entity, m._source, m._batch, m._sheet, m._row, b.file_name "
+        f"SELECT m._record, m._entity, m._source, m._sheet, m._row, b.file_name "
         f"FROM {table(f'base.{entity}__member')} AS m JOIN _asked USING (_record) JOIN lake.ledger.batch AS b ON b.batch = m._batch"
     ).fetchall()
     run.con.unregister("_asked")
     titles = run.catalog.department_titles()
     found = {}
-    for record, golden, source, batch, sheet, row, name in rows:
+    for record, golden, source, sheet, row, name in rows:
         contract = run.catalog.contracts.get(source)
         zh, en = titles[contract.department.id] if contract else (source, source)
-        found[record] = (Side(record, golden, zh, en, name, sheet, row), source, batch)
+        found[record] = Side(record, golden, zh, en, name, sheet, row)
     return found
 
 
 def _values(
-    run: Run, entity: Entity, sides: Mapping[str, tuple[Side, str, str]], names: Sequence[str]
+    run: Run, entity: Entity, sides: Mapping[str, Side], names: Sequence[str]
 ) -> Mapping[tuple[str, str], tuple[str, bool]]:
     """(Record, attribute) -> the value that linking went by, and whether the record's newest row leaves it empty."""
     if not sides:
         return {}
     run.con.execute(
         "CREATE OR REPLACE TEMP TABLE wanted AS SELECT _entity, unnest($2) AS attribute FROM (SELECT DISTINCT unnest($1) AS _entity)",
-        [[side.entity for side, _, _ in sides.values()], names],
+        [[side.entity for side in sides.values()], names],
     )
     tell(run, run.con, entity)
     rows = run.con.execute(
