@@ -108,30 +108,20 @@ FROM {_read(folder / "csv_example_messy_input.csv")}"""
     )
 
 
-def _febrl(number: int) -> Callable[[duckdb.DuckDBPyConnection, Path], None]:
+def _febrl(*files: str) -> Callable[[duckdb.DuckDBPyConnection, Path], None]:
+    """Each file a register of made people."""
+
     def load(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-        columns = ", ".join(f"""nullif(trim({c}), '') AS {c}""" for c in FEBRL)
-        con.execute(f"CREATE TABLE raw AS SELECT row_number() OVER () AS n, * FROM {_read(folder / f'dataset{number}.csv')}")
-        con.execute(f"CREATE TABLE records AS SELECT format('{{:05d}}', n) AS _record, 'febrl' AS _source, {columns} FROM raw")
+        columns = ", ".join(f"nullif(trim({c}), '') AS {c}" for c in FEBRL)
+        parts = " UNION ALL ".join(f"SELECT '{file}' AS source, * FROM {_read(folder / f'{file}.csv')}" for file in files)
+        con.execute(f"CREATE TABLE raw AS SELECT row_number() OVER () AS n, * FROM ({parts})")
+        con.execute(f"CREATE TABLE records AS SELECT format('{{:05d}}', n) AS _record, source AS _source, {columns} FROM raw")
         con.execute(
             "CREATE TABLE truth AS"
             " SELECT format('{:05d}', n) AS _record, regexp_extract(rec_id, 'rec-(\\d+)-', 1) AS entity FROM raw"
         )
 
     return load
-
-
-def _febrl4(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Two registers of the same 5,000 people."""
-    columns = ", ".join(f"nullif(trim({c}), '') AS {c}" for c in FEBRL)
-    parts = (f"SELECT '{part}' AS source, * FROM {_read(folder / f'dataset4{part}.csv')}" for part in "ab")
-    con.execute(
-        f"CREATE TABLE raw AS SELECT row_number() OVER (ORDER BY hash(rec_id)) AS n, * FROM ({' UNION ALL '.join(parts)})"
-    )
-    con.execute(f"CREATE TABLE records AS SELECT format('{{:05d}}', n) AS _record, source AS _source, {columns} FROM raw")
-    con.execute(
-        "CREATE TABLE truth AS SELECT format('{:05d}', n) AS _record, regexp_extract(rec_id, 'rec-(\\d+)-', 1) AS entity FROM raw"
-    )
 
 
 def _historical(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -293,7 +283,7 @@ DATA = (
     DataSet("chicago, nothing said", CHICAGO, _chicago, SITE, SITE_RULE, {}),
     DataSet("chicago, a site is a place", CHICAGO, _chicago, SITE, SITE_RULE, {"block": ["address"]}, 0.95),
     *(
-        DataSet(f"febrl {n}", "febrl-1-2-3", _febrl(n), FEBRL, PERSON, {}, floor)
+        DataSet(f"febrl {n}", "febrl-1-2-3", _febrl(f"dataset{n}"), FEBRL, PERSON, {}, floor)
         for n, floor in ((1, 0.99), (2, 0.97), (3, 0.95))
     ),
     DataSet(
@@ -305,7 +295,7 @@ DATA = (
         {},
         rival=("Splink's quickstart", _splink_quickstart),
     ),
-    DataSet("febrl 4", "febrl-4", _febrl4, FEBRL, PERSON, {}),
+    DataSet("febrl 4", "febrl-4", _febrl("dataset4a", "dataset4b"), FEBRL, PERSON, {}),
     DataSet(
         "splink historical 50k",
         "splink-historical-50k",

@@ -79,8 +79,9 @@ def _merge(run: Run, entity: Entity) -> None:
         attach(con, run.workspace, read_only=True)
         before = read_before(run, con, entity, whole=fusion.whole)
         statements = choose(con, entity, [s for s, _ in fusion.inputs])
-        portions.create(con, "told_cluster", told_sql(entity), portions.digests(count_rows(con, "assigned")))
-        statements.append(("what is told of each group", told_sql(entity)))
+        told = told_sql(entity)
+        portions.create(con, "told_cluster", told, portions.digests(count_rows(con, "assigned")))
+        statements.append(("what is told of each group", told))
         files = {}
         for target, (columns, sql) in outputs.items():
             path = run.workspace.new_file(target, fusion.fusion.replace("#", "-"))
@@ -188,8 +189,9 @@ def choose(con: duckdb.DuckDBPyConnection, entity: Entity, sources: Sequence[str
     statements = name_clusters(con, entity)
     con.execute(f"CREATE TEMP TABLE assigned AS\n{ASSIGNED_SQL}")
     con.execute("DROP TABLE placed")
-    portions.create(con, "chosen", chosen_sql(entity), portions.digests(count_rows(con, "assigned")))
-    return [*statements, ("entity of each record", ASSIGNED_SQL), ("best value of each field", chosen_sql(entity))]
+    chosen = chosen_sql(entity)
+    portions.create(con, "chosen", chosen, portions.digests(count_rows(con, "assigned")))
+    return [*statements, ("entity of each record", ASSIGNED_SQL), ("best value of each field", chosen)]
 
 
 def golden_columns(entity: Entity) -> Columns:

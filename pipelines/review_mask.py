@@ -53,9 +53,8 @@ class Compared:
         )
 
     def _earlier(self, text: str, sides: str, comma: str) -> str:
-        return (
-            text.format(comma.join(side for side, old in zip(sides, self.older, strict=True) if old)) if any(self.older) else ""
-        )
+        old = [side for side, is_old in zip(sides, self.older, strict=True) if is_old]
+        return text.format(comma.join(old)) if old else ""
 
 
 def compared(

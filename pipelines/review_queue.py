@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from catalog.entity import Entity
 from pipelines.dedupe import digest_sql
 from pipelines.review_journal import Case, cases, doubt_id, entries, is_sampled
@@ -164,12 +162,12 @@ def _sides(run: Run, entity: str, records: Sequence[str]) -> dict[str, Side]:
     """Record -> its side."""
     if not records or not table_columns(run.con, f"base.{entity}__member"):
         return {}
-    run.con.register("_asked", pa.table({"_record": pa.array(records, pa.string())}))
     rows = run.con.execute(
         f"SELECT m._record, m._entity, m._source, m._sheet, m._row, b.file_name "
-        f"FROM {table(f'base.{entity}__member')} AS m JOIN _asked USING (_record) JOIN lake.ledger.batch AS b ON b.batch = m._batch"
+        f"FROM {table(f'base.{entity}__member')} AS m JOIN lake.ledger.batch AS b ON b.batch = m._batch "
+        "WHERE m._record IN (SELECT unnest($1))",
+        [records],
     ).fetchall()
-    run.con.unregister("_asked")
     titles = run.catalog.department_titles()
     found = {}
     for record, golden, source, sheet, row, name in rows:

@@ -68,8 +68,7 @@ def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
         settings["threads"] = os.environ["DMP_THREADS"]
     _check_signatures()
     con = duckdb.connect(config=settings | {"allow_unsigned_extensions": "true"})
-    for path in _extensions():
-        con.execute(f"LOAD {literal(str(path))}")
+    _load_extensions(con)
     con.execute("SET allow_unsigned_extensions = false; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
     return con
 
@@ -82,10 +81,14 @@ def _check_signatures() -> None:
     """
     with duckdb.connect() as con:
         try:
-            for path in _extensions():
-                con.execute(f"LOAD {literal(str(path))}")
+            _load_extensions(con)
         except duckdb.IOException as error:
-            raise LakeError(f"{path} is not what DuckDB's makers signed; remove .venv and run `make setup`") from error
+            raise LakeError(f"{error}\nDuckDB's makers did not sign this; remove .venv and run `make setup`") from error
+
+
+def _load_extensions(con: duckdb.DuckDBPyConnection) -> None:
+    for path in _extensions():
+        con.execute(f"LOAD {literal(str(path))}")
 
 
 def attach(con: duckdb.DuckDBPyConnection, workspace: Workspace, *, read_only: bool) -> None:
